@@ -1,0 +1,1 @@
+"""A self-hosted, warehouse-native customer-messaging pipeline. Importing it does nothing."""

@@ -1,0 +1,1 @@
+"""Dagster assets: nouns, thin shells over the pure core and the stores."""

@@ -1,0 +1,112 @@
+"""The plan of a send: audience, eligibility, messages. Thin: the stages live in `planning`. Nothing is sent here."""
+
+import dagster as dg
+
+from comms_pipeline import vocabulary
+from comms_pipeline.metadata import counts_table, funnel_metadata
+from comms_pipeline.partitions import SENDS
+from comms_pipeline.planning import stages
+from comms_pipeline.resources.stores import StoresResource
+
+
+@dg.asset(
+    key=vocabulary.AUDIENCE,
+    deps=[vocabulary.CONTACTS, vocabulary.ENGAGEMENT, vocabulary.LEDGER_SENDS],
+    partitions_def=SENDS,
+    group_name=vocabulary.SENDING_GROUP,
+    owners=vocabulary.MARKETING,
+    kinds=vocabulary.LAKE_KINDS,
+    description="Whom the campaign means: every contact its audience definition selects, before any rule.",
+)
+def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Select the audience of the partition's send."""
+    send = stages.context_of(stores, context.partition_key)
+    count = stages.write_audience(stores, send)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": count,
+            "campaign": send.spec.id,
+            "campaign_version": send.send.version,
+            "organisation": send.organisation.organisation_id,
+        }
+    )
+
+
+@dg.asset(
+    key=vocabulary.ELIGIBILITY,
+    deps=[vocabulary.AUDIENCE, vocabulary.LEDGER_SUPPRESSIONS],
+    partitions_def=SENDS,
+    group_name=vocabulary.SENDING_GROUP,
+    owners=vocabulary.OPERATIONS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="Who may be reached: one decision per contact and channel, with every rule that spoke against it, "
+    "its version and its evidence.",
+)
+def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Run all rules over the whole audience."""
+    send = stages.context_of(stores, context.partition_key)
+    decisions = stages.write_decisions(stores, send)
+    with stores.lake.reader() as cursor:
+        exclusions = stages.exclusions(cursor, send.send.send_id)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": int(decisions["contacts"].sum()),
+            "decisions": counts_table(decisions),
+            "exclusions_by_rule": counts_table(exclusions),
+        }
+    )
+
+
+@dg.asset(
+    key=vocabulary.MESSAGES,
+    deps=[vocabulary.ELIGIBILITY],
+    partitions_def=SENDS,
+    group_name=vocabulary.SENDING_GROUP,
+    owners=vocabulary.MARKETING,
+    kinds=vocabulary.LAKE_KINDS,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "counts_sum",
+            asset=vocabulary.MESSAGES,
+            blocking=True,
+            description="audience = messages + excluded: nobody is lost, nobody is counted twice.",
+        ),
+        dg.AssetCheckSpec(
+            "message_ids_unique",
+            asset=vocabulary.MESSAGES,
+            blocking=True,
+            description="No message is in the plan twice.",
+        ),
+    ],
+    description="The plan: who gets what, when, through what. Ids only; planning again only adds whom it lacks.",
+)
+def messages(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Plan the messages; a template that cannot be rendered for everybody fails here, before anything is sent."""
+    send = stages.context_of(stores, context.partition_key)
+    added = stages.write_messages(stores, send)
+    with stores.lake.reader() as cursor:
+        funnel = stages.funnel(cursor, send.send.send_id)
+    is_unique = funnel.messages == funnel.distinct_messages
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/partition_row_count": funnel.messages,
+            "messages_added": added,
+            **funnel_metadata(funnel),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="counts_sum",
+                passed=funnel.is_planned_whole,
+                metadata={
+                    "audience": funnel.audience,
+                    "messages": funnel.messages,
+                    "excluded": funnel.excluded,
+                },
+            ),
+            dg.AssetCheckResult(
+                check_name="message_ids_unique",
+                passed=is_unique,
+                metadata={"duplicates": funnel.messages - funnel.distinct_messages},
+            ),
+        ],
+    )

@@ -1,0 +1,56 @@
+"""`core/contacts`: an imported file becomes contacts. Reading and writing live in `loader.contacts`."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from comms_pipeline import vocabulary
+from comms_pipeline.loader.contacts import import_contacts
+from comms_pipeline.resources.stores import StoresResource
+
+
+class ContactFile(dg.Config):
+    """What to import. Without a mapping, columns are recognised by their names; `organisation` is then needed."""
+
+    path: str
+    mapping: str | None = None
+    organisation: str | None = None
+
+
+@dg.asset(
+    key=vocabulary.CONTACTS,
+    group_name=vocabulary.CONTACTS_GROUP,
+    owners=vocabulary.OPERATIONS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="Everybody we may know how to reach, one row per contact. Imports upsert; rejected rows are kept "
+    "with row number, column and reason in raw.contact_rejects.",
+)
+def contacts(
+    context: dg.AssetExecutionContext, config: ContactFile, stores: StoresResource
+) -> dg.MaterializeResult[None]:
+    """Import one file, whole or not at all."""
+    report = import_contacts(
+        stores,
+        Path(config.path),
+        Path(config.mapping) if config.mapping else None,
+        organisation=config.organisation,
+        progress=lambda rows: context.log.info(f"{rows:,} rows read"),
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": report.contacts_after,
+            "rows_read": report.rows,
+            "contacts_new_or_changed": report.written,
+            "contacts_unchanged": report.unchanged,
+            "rows_rejected": report.rejected_rows,
+            "rejects": dg.MetadataValue.table(
+                [
+                    dg.TableRecord({"column": column, "reason": reason, "rows": rows})
+                    for column, reason, rows in report.reject_reasons
+                ]
+            )
+            if report.reject_reasons
+            else dg.MetadataValue.text("none"),
+            "import_id": report.import_id,
+        }
+    )

@@ -1,0 +1,83 @@
+"""What comes back: landed webhooks and outcomes become history. Thin: the loaders live in `loader`."""
+
+import dagster as dg
+
+from comms_pipeline import vocabulary
+from comms_pipeline.loader.events import load_provider_events, refresh_events
+from comms_pipeline.loader.models import rebuild
+from comms_pipeline.loader.outcomes import load_outcomes
+from comms_pipeline.resources.stores import StoresResource
+
+
+@dg.asset(
+    key=vocabulary.PROVIDER_EVENTS,
+    deps=[vocabulary.LEDGER_LANDING],
+    group_name=vocabulary.EVENTS_GROUP,
+    owners=vocabulary.OPERATIONS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="Every event as a provider told it, personal fields removed; drained from the ledger's landing "
+    "exactly once.",
+)
+def provider_events(stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Drain the landing."""
+    loaded = load_provider_events(stores)
+    return dg.MaterializeResult(
+        metadata={"webhooks": loaded.webhooks, "events": loaded.events, "rejects": loaded.rejects}
+    )
+
+
+@dg.asset(
+    key=vocabulary.OUTCOMES,
+    deps=[vocabulary.DISPATCH],
+    group_name=vocabulary.EVENTS_GROUP,
+    owners=vocabulary.OPERATIONS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="What the provider answered to each message, every attempt; the highest outcome_id is its state.",
+)
+def outcomes(stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Drain the outcome feed."""
+    return dg.MaterializeResult(metadata={"outcomes_loaded": load_outcomes(stores)})
+
+
+@dg.asset(
+    key=vocabulary.EVENTS,
+    deps=[
+        vocabulary.PROVIDER_EVENTS,
+        dg.AssetDep(vocabulary.MESSAGES, partition_mapping=dg.AllPartitionMapping()),
+    ],
+    group_name=vocabulary.EVENTS_GROUP,
+    owners=vocabulary.ANALYSTS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="Each event once, however often it was told, matched to its message, with a verdict on who did it.",
+)
+def events(stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Deduplicate and match."""
+    added = refresh_events(stores)
+    with stores.lake.reader() as cursor:
+        kinds = cursor.execute(
+            "select kind, count(*) from core.events group by kind order by 2 desc"
+        ).fetchall()
+    return dg.MaterializeResult(
+        metadata={
+            "events_added": added,
+            "dagster/row_count": sum(count for _, count in kinds),
+            "kinds": dg.MetadataValue.table(
+                [dg.TableRecord({"kind": kind, "events": count}) for kind, count in kinds]
+            )
+            if kinds
+            else dg.MetadataValue.text("none"),
+        }
+    )
+
+
+@dg.asset(
+    key=vocabulary.ENGAGEMENT,
+    deps=[vocabulary.EVENTS],
+    group_name=vocabulary.EVENTS_GROUP,
+    owners=vocabulary.ANALYSTS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="How much each contact listens (0-1), from what people did, fading with time. Feeds the next plan.",
+)
+def engagement(stores: StoresResource) -> dg.MaterializeResult[None]:
+    """Score every contact that ever got a message."""
+    return dg.MaterializeResult(metadata={"dagster/row_count": rebuild(stores, "core.engagement")})

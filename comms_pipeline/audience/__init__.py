@@ -1,0 +1,1 @@
+"""Segment definitions compiled to fenced SQL. Never executes it."""

@@ -1,0 +1,113 @@
+"""Conditions on contact fields → boolean SQL. Every value and path goes in as a parameter, never as text."""
+
+from dataclasses import dataclass, field
+
+from comms_pipeline.domain.segment import (
+    CONTACT_FIELDS,
+    AllOf,
+    AnyOf,
+    Comparison,
+    Condition,
+    Not,
+    Operator,
+    Scalar,
+    Value,
+)
+
+Parameter = Scalar | list[Scalar]
+
+_SIGNS = {
+    Operator.EQ: "=",
+    Operator.NE: "=",
+    Operator.LT: "<",
+    Operator.LE: "<=",
+    Operator.GT: ">",
+    Operator.GE: ">=",
+}
+_NEGATIVE = frozenset({Operator.NE, Operator.NOT_IN, Operator.IS_NOT_SET})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Values on their way into a query, each under a name of its own."""
+
+    values: dict[str, Parameter] = field(default_factory=dict)
+
+    def add(self, value: Parameter) -> str:
+        """Keep a value; gives back how SQL refers to it."""
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """A field as SQL: its text, and for an attribute the place in the JSON it comes from."""
+
+    text: str
+    path: str | None = None
+
+
+def condition_sql(condition: Condition, parameters: Parameters) -> str:
+    """A boolean expression over `core.contacts` that is never null, so that `not` is a true complement."""
+    match condition:
+        case AllOf():
+            return f"({' and '.join(condition_sql(each, parameters) for each in condition.all)})"
+        case AnyOf():
+            return f"({' or '.join(condition_sql(each, parameters) for each in condition.any)})"
+        case Not():
+            return f"(not {condition_sql(condition.condition, parameters)})"
+        case Comparison():
+            positive = f"coalesce({_positive(condition, parameters)}, false)"
+            return f"(not {positive})" if condition.op in _NEGATIVE else positive
+
+
+def _positive(condition: Comparison, parameters: Parameters) -> str:
+    """The comparison, of a negative operator its opposite; null where the contact lacks the field."""
+    column = _field(condition.field, parameters)
+    if condition.op in {Operator.IS_SET, Operator.IS_NOT_SET}:
+        return f"nullif(trim({column.text}), '') is not null"
+    values, cast = _alike(condition.value)
+    typed = _typed(column.text, cast)
+    if condition.op in {Operator.IN, Operator.NOT_IN}:
+        return f"list_contains({parameters.add(values)}::{cast}[], {typed})"
+    names = [f"{parameters.add(value)}::{cast}" for value in values]
+    match condition.op:
+        case Operator.BETWEEN:
+            return f"{typed} between {names[0]} and {names[1]}"
+        case Operator.STARTS_WITH:
+            return f"starts_with({typed}, {names[0]})"
+        case Operator.CONTAINS if column.path is None:
+            return f"contains({typed}, {names[0]})"
+        case Operator.CONTAINS:
+            element = f"json_contains(json_extract(attributes, {column.path}), to_json({names[0]}))"
+            is_list = f"json_type(attributes, {column.path}) = 'ARRAY'"
+            return f"case when {is_list} then {element} else contains({typed}, {names[0]}) end"
+    return f"{typed} {_SIGNS[condition.op]} {names[0]}"
+
+
+def _field(name: str, parameters: Parameters) -> _Field:
+    if name in CONTACT_FIELDS:
+        return _Field(text=name)
+    # A JSON pointer; field names hold neither '/' nor '~', so nothing needs escaping.
+    path = f"{parameters.add('/' + name.replace('.', '/'))}::varchar"
+    return _Field(text=f"json_extract_string(attributes, {path})", path=path)
+
+
+def _alike(value: Value) -> tuple[list[Scalar], str]:
+    """The values, and the one type to compare as: numbers or booleans if all are, else text."""
+    values: list[Scalar] = list(value) if isinstance(value, tuple) else [] if value is None else [value]
+    if all(isinstance(each, bool) for each in values):
+        return values, "boolean"
+    if all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
+        return [float(each) for each in values], "double"
+    return [str(each).lower() if isinstance(each, bool) else str(each) for each in values], "varchar"
+
+
+def _typed(text: str, cast: str) -> str:
+    if cast == "varchar":
+        return text
+    if cast == "boolean":
+        return f"try_cast({text} as boolean)"
+    # "nan" is how some tools write nothing, and DuckDB holds it to be the greatest number of all.
+    return f"if(isfinite(try_cast({text} as double)), try_cast({text} as double), null)"

@@ -1,0 +1,271 @@
+"""Reads campaigns from disk: folders of YAML files and the templates they name. Writes and renders nothing.
+
+A folder holds `organisation.yaml`, one YAML file per campaign, and templates. Contact mappings (`*.map.yaml`)
+may lie beside them and are passed over.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import jinja2
+from jinja2 import nodes
+from pydantic import ValidationError
+
+from comms_pipeline.audience.definition import compile_audience
+from comms_pipeline.domain.campaign import (
+    CAMPAIGN_KEYS,
+    CampaignSpec,
+    Organisation,
+    subject_file,
+    template_references,
+)
+from comms_pipeline.domain.errors import InvalidCampaign, InvalidSegment
+from comms_pipeline.domain.validation import close_match, faults, keys_of
+from comms_pipeline.domain.yaml_marks import MarkedYaml, YamlSyntaxError, parse_yaml
+
+ORGANISATION_FILE = "organisation.yaml"
+MAX_FILE_BYTES = 1_048_576
+
+_YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+class InvalidCampaignFiles(InvalidCampaign):
+    """Everything that is wrong; reads as the first problem. `problems` holds one `InvalidCampaign` each."""
+
+    def __init__(self, problems: Sequence[InvalidCampaign]) -> None:
+        first = problems[0]
+        super().__init__(first.culprit, first.problem, first.fix)
+        self.problems = tuple(problems)
+
+
+class CampaignFile(NamedTuple):
+    """A campaign and the text of every template it needs, by its path below the campaign's folder."""
+
+    spec: CampaignSpec
+    templates: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignFolder:
+    """An organisation (None without `organisation.yaml`) and its campaigns, in order of file name."""
+
+    organisation: Organisation | None
+    campaigns: tuple[CampaignFile, ...]
+
+
+def load_folder(folder: Path) -> CampaignFolder:
+    """Read a folder's organisation and all its campaigns.
+
+    Raises `InvalidCampaignFiles` with the problems of every file.
+    """
+    if not folder.is_dir():
+        raise _single(str(folder), "there is no such folder", "Name a folder of campaign files")
+    organisation = _organisation_beside(folder)
+    campaigns: dict[str, CampaignFile] = {}
+    problems: list[InvalidCampaign] = []
+    for path in _campaign_paths(folder):
+        try:
+            campaign = load_campaign(path)
+        except InvalidCampaignFiles as error:
+            problems += error.problems
+            continue
+        if campaign.spec.id in campaigns:
+            problem = f"another file of this folder has the id '{campaign.spec.id}' too"
+            problems.append(InvalidCampaign(str(path), problem, "Give each campaign its own id"))
+        campaigns[campaign.spec.id] = campaign
+    if problems:
+        raise InvalidCampaignFiles(problems)
+    if not campaigns:
+        raise _single(str(folder), "it holds no campaign file", "Add a .yaml file with a campaign")
+    return CampaignFolder(organisation=organisation, campaigns=tuple(campaigns.values()))
+
+
+def load_campaign(path: Path) -> CampaignFile:
+    """Read one campaign file and collect its templates, with whatever these include or extend.
+
+    Without a `postal_address` of its own the campaign takes the one of `organisation.yaml` beside it.
+    Raises `InvalidCampaignFiles`; culprits are `file:line`.
+    """
+    organisation = _organisation_beside(path.parent)
+    document = _document(path)
+    values = document.value
+    if organisation and isinstance(values, dict) and values.get("organisation") == organisation.id:
+        values = {"postal_address": organisation.postal_address, **values}
+    try:
+        spec = CampaignSpec.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(path, document, error) from None
+    problems = list(_mismatches(path, document, spec, organisation))
+    collector = _TemplateCollector(folder=path.parent)
+    for where, name in template_references(spec).items():
+        collector.collect(name, f"{path}:{document.line(where)}")
+    problems += collector.problems + _long_subjects(spec, collector.templates, path.parent)
+    if problems:
+        raise InvalidCampaignFiles(problems)
+    return CampaignFile(spec=spec, templates=collector.templates)
+
+
+def load_organisation(path: Path) -> Organisation:
+    """Read an `organisation.yaml`: `id`, `name`, `postal_address`. Raises `InvalidCampaignFiles`."""
+    document = _document(path)
+    try:
+        return Organisation.model_validate(document.value)
+    except ValidationError as error:
+        raise _invalid(path, document, error, {"": keys_of(Organisation)}) from None
+
+
+def _single(culprit: str, problem: str, fix: str) -> InvalidCampaignFiles:
+    return InvalidCampaignFiles([InvalidCampaign(culprit, problem, fix)])
+
+
+def _campaign_paths(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in _YAML_SUFFIXES
+        and path.name != ORGANISATION_FILE
+        and not path.stem.endswith(".map")
+        and not path.name.startswith(".")
+    )
+
+
+def _organisation_beside(folder: Path) -> Organisation | None:
+    path = folder / ORGANISATION_FILE
+    return load_organisation(path) if path.exists() else None
+
+
+def _document(path: Path) -> MarkedYaml:
+    try:
+        return parse_yaml(_text(path))
+    except _UnusableFileError as error:
+        raise _single(str(path), error.problem, error.fix) from None
+    except YamlSyntaxError as error:
+        raise _single(f"{path}:{error.line}", error.problem, error.fix) from None
+
+
+def _invalid(
+    path: Path,
+    document: MarkedYaml,
+    error: ValidationError,
+    known_keys: Mapping[str, frozenset[str]] | None = None,
+) -> InvalidCampaignFiles:
+    found = faults(error, known_keys or CAMPAIGN_KEYS)
+    lines = [document.line(fault.path) for fault in found]
+    return InvalidCampaignFiles(
+        [
+            InvalidCampaign(f"{path}:{line}", fault.problem, fault.fix)
+            for line, fault in sorted(zip(lines, found, strict=True), key=lambda pair: pair[0])
+        ]
+    )
+
+
+def _mismatches(
+    path: Path, document: MarkedYaml, spec: CampaignSpec, organisation: Organisation | None
+) -> Iterator[InvalidCampaign]:
+    if organisation and spec.organisation != organisation.id:
+        problem = f"organisation '{spec.organisation}' is not the one of {ORGANISATION_FILE}"
+        culprit = f"{path}:{document.line(['organisation'])}"
+        yield InvalidCampaign(culprit, problem, f"Write {organisation.id}")
+    try:
+        compile_audience(spec.audience, spec.organisation)
+    except InvalidSegment as error:
+        culprit = f"{path}:{document.line(['audience', 'sql'])}"
+        yield InvalidCampaign(culprit, f"{error.culprit}: {error.problem}", error.fix)
+
+
+def _long_subjects(spec: CampaignSpec, templates: Mapping[str, str], folder: Path) -> list[InvalidCampaign]:
+    overrides = [variant.templates.email for variant in spec.variants]
+    subjects = [email.subject for email in (spec.templates.email, *overrides) if email and email.subject]
+    files = sorted({file for subject in subjects if (file := subject_file(subject))} & set(templates))
+    return [
+        InvalidCampaign(str(folder / file), "the subject has several lines", "Write it on one line")
+        for file in files
+        if len(templates[file].strip().splitlines()) > 1
+    ]
+
+
+class _UnusableFileError(Exception):
+    """A file cannot be read, or must not be."""
+
+    def __init__(self, problem: str, fix: str) -> None:
+        self.problem = problem
+        self.fix = fix
+        super().__init__(problem)
+
+
+def _text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise _UnusableFileError("there is no such file", "Check the path")
+        content = path.read_bytes()
+    except OSError as error:
+        raise _UnusableFileError(f"it cannot be read ({error.strerror})", "Check its permissions") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise _UnusableFileError(
+            "it is larger than 1 MiB", "Shorten it; host images elsewhere and link to them"
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _UnusableFileError("it is not UTF-8 text", "Save it as UTF-8") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TemplateCollector:
+    """Gathers templates below `folder`, never from outside it, and what they include, extend or import."""
+
+    folder: Path
+    templates: dict[str, str] = field(default_factory=dict)
+    problems: list[InvalidCampaign] = field(default_factory=list)
+
+    def collect(self, name: str, culprit: str) -> None:
+        """Take in one template and all it needs. `culprit` is the place that names it."""
+        waiting = deque([(name, culprit)])
+        while waiting:
+            name, culprit = waiting.popleft()
+            if name in self.templates:
+                continue
+            try:
+                self.templates[name] = self._read(name)
+                waiting.extend(self._references(name))
+            except _UnusableFileError as error:
+                self.problems.append(
+                    InvalidCampaign(culprit, f"template '{name}': {error.problem}", error.fix)
+                )
+            except jinja2.TemplateSyntaxError as error:
+                problem = (error.message or "syntax error").rstrip(".")
+                self.problems.append(
+                    InvalidCampaign(f"{self.folder / name}:{error.lineno}", problem, "Correct the template")
+                )
+
+    def _read(self, name: str) -> str:
+        parts = PurePosixPath(name).parts
+        if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\x00" in name:
+            raise _UnusableFileError("the path leads out of the campaign's folder", "Keep templates below it")
+        path = self.folder / name
+        # `resolve` follows links: one may lie inside the folder and point out of it.
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise _UnusableFileError("the path leads out of the campaign's folder", "Keep templates below it")
+        if not path.is_file():
+            beside = [each.name for each in path.parent.glob("*") if each.is_file()]
+            close = close_match(path.name, beside)
+            raise _UnusableFileError(
+                "there is no such file", f"Did you mean '{close}'?" if close else "Create it"
+            )
+        return _text(path)
+
+    def _references(self, name: str) -> Iterator[tuple[str, str]]:
+        """Templates that one template names, each with the place that names it."""
+        tree = jinja2.Environment(autoescape=True).parse(self.templates[name])
+        for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
+            culprit = f"{self.folder / name}:{node.lineno}"
+            template = getattr(node, "template", None)
+            value = template.value if isinstance(template, nodes.Const) else None
+            if not isinstance(value, str):
+                problem = "the name of an included template is not a plain text"
+                self.problems.append(InvalidCampaign(culprit, problem, 'Write {% include "footer.html" %}'))
+            else:
+                yield value, culprit

@@ -1,0 +1,1 @@
+"""The comms command. Parses, calls, prints; holds no logic of its own."""

@@ -1,0 +1,159 @@
+"""`comms campaigns …` and `comms send`. Planning lives in `planning`, runs in Dagster."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from comms_pipeline.cli.console import out, step, table
+from comms_pipeline.cli.installation import dagster_home
+from comms_pipeline.cli.opened import open_stores
+from comms_pipeline.domain.errors import InvalidCampaign
+from comms_pipeline.ledger import sends
+from comms_pipeline.stores import Stores
+
+
+def apply(
+    folder: Annotated[Path, typer.Argument(help="A folder with organisation.yaml, campaigns and templates.")],
+) -> None:
+    """Store the campaigns of a folder, all or none. Unchanged ones keep their version."""
+    from comms_pipeline.planning.applying import apply_folder
+
+    stores = open_stores()
+    applied = apply_folder(stores, folder)
+    table(
+        None,
+        ["campaign", "version", "change", "due"],
+        [(a.campaign_id, a.version, "new version" if a.is_new else "unchanged", a.due) for a in applied],
+    )
+
+
+def list_campaigns() -> None:
+    """The latest version of every campaign."""
+    stores = open_stores()
+    with stores.ledger() as ledger:
+        found = sends.campaigns(ledger)
+    table(
+        None,
+        ["campaign", "organisation", "version", "class", "channels", "applied"],
+        [
+            (
+                c.campaign_id,
+                c.organisation_id,
+                c.version,
+                c.spec.get("class", "marketing"),
+                ", ".join(c.spec["channels"]),
+                f"{c.applied_at:%Y-%m-%d %H:%M}",
+            )
+            for c in found
+        ],
+    )
+
+
+def plan(campaign: Annotated[str, typer.Argument(help="The campaign's id.")]) -> None:
+    """Dry run: who would get what, and why others would not. Writes and sends nothing."""
+    from comms_pipeline.planning.dry_run import dry_run
+
+    stores = open_stores()
+    with step(f"Planning {campaign}"):
+        result = dry_run(stores, campaign)
+    table(
+        f"{campaign}: {result.audience:,} contacts in the audience",
+        ["", "contacts"],
+        [
+            ("excluded", result.excluded),
+            *((f"message by {channel}", count) for channel, count in result.messages.items()),
+        ],
+    )
+    if result.exclusions:
+        table("Why excluded", ["rule", "evidence", "contacts"], result.exclusions)
+    if result.segments:
+        out.print(f"SMS segments: {result.segments:,}")
+
+
+def send(
+    campaign: Annotated[str, typer.Argument(help="The campaign's id.")],
+    at: Annotated[str | None, typer.Option(help="When, e.g. 2026-12-01T09:00-05:00; otherwise now.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan; write and send nothing.")] = False,
+    occurrence: Annotated[
+        str | None, typer.Option(help="Send the campaign once more under this name, to everybody again.")
+    ] = None,
+) -> None:
+    """Send a campaign. Again is safe: a campaign has one send, and only those who got nothing yet get it."""
+    if dry_run:
+        plan(campaign)
+        return
+    stores = open_stores()
+    due_at = _moment(at) if at else stores.now()
+    send_id = create_send(stores, campaign, due_at, occurrence, is_now=due_at <= stores.now())
+    if due_at > stores.now():
+        out.print(
+            f"{send_id} is due {due_at:%Y-%m-%d %H:%M %Z}; the due_sends sensor will start it (`comms up`)"
+        )
+        return
+    with step(f"Sending {send_id}"):
+        run_send(stores, send_id)
+    print_funnel(stores, [send_id])
+
+
+def create_send(
+    stores: Stores, campaign_id: str, due_at: datetime, occurrence: str | None, *, is_now: bool
+) -> str:
+    """The send's id; it is created unless it exists. With `is_now` the caller runs it, not the sensor."""
+    from comms_pipeline.planning.occurrences import send_id_of
+
+    with stores.ledger() as ledger, ledger.transaction():
+        found = sends.get_campaign(ledger, campaign_id)
+        send_id = send_id_of(campaign_id, occurrence or "")
+        sends.create_send(
+            ledger,
+            send_id=send_id,
+            campaign_id=campaign_id,
+            version=found.version,
+            due_at=due_at,
+            requested_run_at=due_at if is_now else None,
+        )
+    return send_id
+
+
+def run_send(stores: Stores, send_id: str) -> None:
+    """Run the send's job here; it shows in the Dagster UI like any other run."""
+    from comms_pipeline.cli.runs import Runs
+
+    with Runs.recorded_in(stores, dagster_home(stores.settings)) as runs:
+        runs.run("send_campaign", send_id=send_id)
+
+
+def print_funnel(stores: Stores, send_ids: list[str]) -> None:
+    """Where everybody of these sends ended up."""
+    with stores.lake.reader() as cursor:
+        rows = cursor.execute(
+            "select send_id, audience, excluded, messages, accepted, refused, deferred, unknown, waiting "
+            "from mart.send_funnel where send_id in (select unnest($ids)) order by send_id",
+            {"ids": send_ids},
+        ).fetchall()
+    names = [
+        "send",
+        "audience",
+        "excluded",
+        "messages",
+        "accepted",
+        "refused",
+        "deferred",
+        "unknown",
+        "waiting",
+    ]
+    table(None, names, rows)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidCampaign(
+            "--at", f"'{text}' is not a time", "Write e.g. 2026-12-01T09:00-05:00"
+        ) from None
+    if moment.tzinfo is None:
+        raise InvalidCampaign("--at", f"'{text}' has no offset", "Add the offset from UTC, e.g. -05:00 or Z")
+    return moment.astimezone(UTC)

@@ -1,0 +1,57 @@
+"""How the command line talks: tables, progress, one-line errors. No logic, no stores."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows; numbers to the right, with thousands separators."""
+    rows = [list(row) for row in rows]
+    view = Table(title=title, title_justify="left", header_style="bold")
+    for position, name in enumerate(columns):
+        is_number = rows != [] and all(
+            isinstance(row[position], int | float | None) and not isinstance(row[position], bool)
+            for row in rows
+        )
+        view.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        view.add_row(*(_cell(value) for value in row))
+    out.print(view)
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return escape(str(value))
+
+
+@contextmanager
+def step(description: str) -> Iterator[Progress]:
+    """A line with a spinner while something takes its time; afterwards a tick and how long it took."""
+    progress = Progress(
+        SpinnerColumn(finished_text="[green]✓[/green]"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=out,
+    )
+    with progress:
+        task = progress.add_task(description, total=None, note="")
+        yield progress
+        progress.update(task, total=1, completed=1)

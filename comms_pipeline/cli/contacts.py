@@ -1,0 +1,43 @@
+"""`comms import contacts`. The import itself lives in `loader.contacts`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import TaskID
+
+from comms_pipeline.cli.console import out, step, table
+from comms_pipeline.cli.opened import open_stores
+
+_REASONS_SHOWN = 12
+
+
+def import_contacts(
+    file: Annotated[Path, typer.Argument(help="CSV, Parquet or NDJSON.")],
+    mapping: Annotated[Path | None, typer.Option("--map", help="YAML: what becomes of which column.")] = None,
+    organisation: Annotated[
+        str | None, typer.Option(help="Whose contacts; needed without a mapping.")
+    ] = None,
+) -> None:
+    """Import contacts, whole or not at all. Importing the same file again changes nothing."""
+    from comms_pipeline.loader.contacts import import_contacts as run
+
+    stores = open_stores()
+    with step(f"Importing {file.name}") as progress:
+        report = run(
+            stores,
+            file,
+            mapping,
+            organisation=organisation,
+            progress=lambda rows: progress.update(TaskID(0), note=f"{rows:,} rows"),
+        )
+    out.print(
+        f"{report.rows:,} rows: {report.written:,} contacts new or changed, {report.unchanged:,} unchanged, "
+        f"{report.rejected_rows:,} rows rejected"
+    )
+    if report.reject_reasons:
+        table(
+            "Rejects (raw.contact_rejects)",
+            ["column", "reason", "rows"],
+            report.reject_reasons[:_REASONS_SHOWN],
+        )

@@ -1,0 +1,77 @@
+"""The `comms` command: assembles the sub-commands, prints errors in one line. What they do lives beside it."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from comms_pipeline.cli import campaigns, contacts, demo, health, services, warehouse
+from comms_pipeline.cli.console import err
+from comms_pipeline.domain.errors import CommsError
+
+app = typer.Typer(
+    name="comms",
+    help="Customer messaging you run yourself: every contact accounted for, nothing sent twice.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+campaigns_app = typer.Typer(help="Campaigns as code: apply, list, plan.", no_args_is_help=True)
+import_app = typer.Typer(help="Bring data in.", no_args_is_help=True)
+db_app = typer.Typer(help="The embedded Postgres.", no_args_is_help=True)
+serve_app = typer.Typer(help="Run one service in the foreground (`comms up` runs all).", no_args_is_help=True)
+app.add_typer(campaigns_app, name="campaigns")
+app.add_typer(import_app, name="import")
+app.add_typer(db_app, name="db")
+app.add_typer(serve_app, name="serve")
+
+app.command("init")(services.init)
+app.command("demo")(demo.demo)
+app.command("send")(campaigns.send)
+app.command("status")(health.status)
+app.command("doctor")(health.doctor)
+app.command("query")(warehouse.query)
+app.command("shell")(warehouse.shell)
+app.command("up")(services.up)
+app.command("down")(services.down)
+app.command("clean")(services.clean)
+campaigns_app.command("apply")(campaigns.apply)
+campaigns_app.command("list")(campaigns.list_campaigns)
+campaigns_app.command("plan")(campaigns.plan)
+import_app.command("contacts")(contacts.import_contacts)
+db_app.command("start")(services.start_database_command)
+db_app.command("stop")(services.stop_database)
+serve_app.command("web")(services.web)
+serve_app.command("sandbox")(services.sandbox)
+serve_app.command("dagster")(services.dagster)
+serve_app.command("daemon")(services.daemon)
+# The sandbox is what people try first: it has a short name too.
+app.command("sandbox", help="Run the sandbox providers in the foreground.")(services.sandbox)
+
+
+@app.callback()
+def _options(
+    home: Annotated[
+        str | None, typer.Option("--home", help="Where everything lives; stands in for COMMS_HOME.")
+    ] = None,
+) -> None:
+    if home:
+        os.environ["COMMS_HOME"] = home
+
+
+def main() -> None:
+    """Entry point. `COMMS_DEBUG=1` shows the stack trace of an error."""
+    try:
+        app(standalone_mode=True)
+    except CommsError as error:
+        if os.environ.get("COMMS_DEBUG"):
+            raise
+        err.print(f"[red]error:[/red] {_plain(error)}", soft_wrap=True)
+        sys.exit(1)
+
+
+def _plain(error: CommsError) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

@@ -1,0 +1,1 @@
+"""Rules as data rows, compiled to column expressions, evaluated to decisions. Pure."""

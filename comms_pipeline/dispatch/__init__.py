@@ -1,0 +1,1 @@
+"""The sending engine: claim, check, mark, call, record, reconcile. Knows no Dagster."""

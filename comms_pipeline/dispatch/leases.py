@@ -1,0 +1,19 @@
+"""Takes over what dead workers left behind. Asks no provider."""
+
+import psycopg
+
+from comms_pipeline.dispatch.payload import pack, unpack
+from comms_pipeline.domain.outcome import OutcomeStatus
+from comms_pipeline.ledger import batches
+from comms_pipeline.providers.base import same_result
+
+
+def expire(connection: psycopg.Connection) -> int:
+    """Take over what dead workers left: claims are due again, sendings are unknown. Returns batches touched."""
+    with connection.transaction():
+        returned = batches.expire_claims(connection)
+        doubtful = batches.expire_sending(connection)
+        for batch_id, send_id, payload in doubtful:
+            results = same_result(unpack(payload), OutcomeStatus.UNKNOWN)
+            batches.record_outcome(connection, batch_id=batch_id, send_id=send_id, results=pack(results))
+    return len(returned) + len(doubtful)

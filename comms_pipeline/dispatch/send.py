@@ -1,0 +1,80 @@
+"""Runs one send's lanes to the end of what is due: the engine, then reconciliation. Knows no Dagster."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from comms_pipeline.dispatch.engine import Lane, LaneReport
+from comms_pipeline.dispatch.leases import expire
+from comms_pipeline.dispatch.reconcile import ReconcileReport, reconcile
+from comms_pipeline.ledger import batches, sends
+from comms_pipeline.ledger.batches import Progress
+from comms_pipeline.providers.registry import Providers
+
+LINGER_SECONDS = 120.0
+"""How long a run waits for messages that are due again soon, rather than leaving them to the next run."""
+
+
+def worker_name() -> str:
+    """Tells this process from others in claims; for people who read the ledger."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def run_lane(
+    connect: Callable[[], psycopg.Connection],
+    providers: Providers,
+    *,
+    lane: str,
+    send_id: str,
+    linger_seconds: float = LINGER_SECONDS,
+    on_progress: Callable[[LaneReport], None] = lambda _: None,
+) -> LaneReport:
+    """Send what is due of one send in one lane. Raises `ProviderMisconfigured` when the lane cannot work."""
+    runner = Lane(
+        lane=lane,
+        provider=providers.for_lane(lane),
+        connect=connect,
+        worker=worker_name(),
+        send_id=send_id,
+        linger_seconds=linger_seconds,
+        on_progress=on_progress,
+    )
+    report = asyncio.run(runner.run())
+    if report.stopped_by is not None:
+        raise report.stopped_by
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """How a send stands after its lanes ran."""
+
+    reconciled: ReconcileReport
+    progress: Progress
+    is_complete: bool
+
+
+def settle(
+    connect: Callable[[], psycopg.Connection],
+    providers: Providers,
+    *,
+    send_id: str,
+    now: datetime,
+    reconcile_after_seconds: float,
+) -> Settlement:
+    """Take over what dead workers left, ask providers about what is in doubt, and close the send if all is done."""
+    with connect() as connection:
+        expire(connection)
+    report = asyncio.run(
+        reconcile(connect, providers, older_than_seconds=reconcile_after_seconds, now=now, send_id=send_id)
+    )
+    with connect() as connection, connection.transaction():
+        is_complete = sends.complete_send(connection, send_id)
+        return Settlement(
+            reconciled=report, progress=batches.progress(connection, send_id), is_complete=is_complete
+        )

@@ -1,0 +1,1 @@
+"""DuckLake: history and analytics. Hides DuckDB, the catalog and the write lock from everyone else."""

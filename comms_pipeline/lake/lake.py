@@ -1,0 +1,149 @@
+"""The lake's connection: attach, read, write under the one lock. Knows no table by name."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import psycopg
+
+from comms_pipeline.domain.errors import DatabaseUnavailable
+from comms_pipeline.lake.extensions import link_extensions
+from comms_pipeline.lake.writer import LakeWriter
+from comms_pipeline.sqlfiles import warehouse_root
+
+# Any constant will do; it must be the same in every process that writes this catalog.
+WRITE_LOCK = 0x1A4E
+ALIAS = "lake"
+
+
+class Lake:
+    """A DuckLake: Parquet under `data_path`, catalog in Postgres.
+
+    `catalog` is a libpq keyword string. One DuckDB instance per object is opened on first use; readers get
+    cursors on it and see each commit of any process. Writers exclude each other, and maintenance, across
+    processes by a Postgres advisory lock: DuckLake loses acknowledged deletes that race maintenance.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: str,
+        data_path: Path,
+        extension_folder: Path,
+        is_read_only: bool = False,
+        memory_limit: str = "4GB",
+    ) -> None:
+        self._catalog = catalog
+        self._data_path = data_path
+        self._extension_folder = extension_folder
+        self._is_read_only = is_read_only
+        self._memory_limit = memory_limit
+        self._opening = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of its own on the lake's DuckDB instance, `USE lake` done. The caller closes it.
+
+        Raises `DatabaseUnavailable` when the catalog cannot be reached.
+        """
+        with self._opening:
+            if self._connection is None:
+                self._connection = self._attach()
+        cursor = self._connection.cursor()
+        cursor.execute(f"use {ALIAS}")
+        return cursor
+
+    def close(self) -> None:
+        """Let go of the DuckDB instance; the next use opens a new one."""
+        with self._opening:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor inside one transaction: every query in it sees the same snapshot."""
+        cursor = self.connect()
+        try:
+            cursor.execute("begin")
+            yield cursor
+        finally:
+            # Closing rolls an open transaction back.
+            cursor.close()
+
+    @contextmanager
+    def writer(self) -> Iterator[LakeWriter]:
+        """One transaction under the write lock; commits at the end of the block, rolls back on any error."""
+        with self.exclusively() as lock:
+            cursor = self.connect()
+            try:
+                cursor.execute("begin")
+                yield LakeWriter(cursor)
+                # Had the lock's connection dropped, another writer may be inside by now: commit nothing.
+                lock.execute("select 1")
+                cursor.execute("commit")
+            finally:
+                cursor.close()
+
+    @contextmanager
+    def exclusively(self) -> Iterator[psycopg.Connection]:
+        """Hold the write lock; yields the Postgres connection that holds it."""
+        try:
+            lock = psycopg.connect(self._catalog, autocommit=True)
+        except psycopg.OperationalError:
+            raise _catalog_unavailable() from None
+        with lock:
+            lock.execute("select pg_advisory_lock(%s)", (WRITE_LOCK,))
+            yield lock
+
+    def create_tables(self) -> None:
+        """Bring the schema up to date; can run again."""
+        with self.exclusively():
+            cursor = self.connect()
+            try:
+                # Persisted for every client: inlined rows are where acknowledged deletes were lost.
+                cursor.execute(f"call {ALIAS}.set_option('data_inlining_row_limit', 0)")
+                cursor.execute((warehouse_root() / "lake/schema.sql").read_text(encoding="utf-8"))
+            finally:
+                cursor.close()
+
+    def _attach(self) -> duckdb.DuckDBPyConnection:
+        self._data_path.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(
+            config={
+                "extension_directory": str(link_extensions(self._extension_folder)),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "memory_limit": self._memory_limit,
+            }
+        )
+        try:
+            # ICU is built in; without it dates would follow the machine's zone.
+            connection.execute("load icu; load ducklake; load postgres_scanner; set global TimeZone = 'UTC'")
+            options = f"DATA_PATH {_quoted(str(self._data_path))}, DATA_INLINING_ROW_LIMIT 0"
+            if self._is_read_only:
+                options += ", READ_ONLY"
+            connection.execute(
+                f"attach {_quoted('ducklake:postgres:' + self._catalog)} as {ALIAS} ({options})"
+            )
+        except duckdb.Error as error:
+            connection.close()
+            if self._is_read_only and "READ_ONLY" not in str(error) and "does not exist" in str(error):
+                raise DatabaseUnavailable("lake", "it has not been created yet", "Run `comms init`") from None
+            # DuckDB quotes the connection string, password and all: nothing of its text goes on.
+            raise _catalog_unavailable() from None
+        return connection
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _catalog_unavailable() -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "lake catalog",
+        "its Postgres database cannot be reached",
+        "Check with `comms doctor`, start it with `comms db start`",
+    )

@@ -1,0 +1,37 @@
+"""What a write transaction can do to the lake's tables. Opening and locking live in `lake`."""
+
+import duckdb
+import polars as pl
+
+
+class LakeWriter:
+    """Statements inside one open lake transaction. Table and column names come from code, never from data."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self.cursor = cursor
+
+    def append(self, table: str, frame: pl.DataFrame) -> int:
+        """Insert `frame` by column name; returns the number of rows."""
+        if frame.height:
+            self.cursor.register("appended_rows", frame.to_arrow())
+            self.cursor.execute(f"insert into {table} by name select * from appended_rows")
+            self.cursor.unregister("appended_rows")
+        return frame.height
+
+    def replace_partition(self, table: str, column: str, value: str, frame: pl.DataFrame) -> int:
+        """Make `frame` the only rows of `table` whose `column` equals `value`."""
+        self.erase(table, column, [value])
+        return self.append(table, frame)
+
+    def replace_keys(self, table: str, key: str, frame: pl.DataFrame) -> int:
+        """Upsert: rows of `table` whose `key` is in `frame` make way for it."""
+        if frame.height:
+            self.erase(table, key, frame[key].unique().to_list())
+        return self.append(table, frame)
+
+    def erase(self, table: str, column: str, values: list[str]) -> None:
+        """Delete the rows of `table` whose `column` is one of `values`."""
+        keys = pl.DataFrame({"key": values}, schema={"key": pl.String})
+        self.cursor.register("erased_keys", keys.to_arrow())
+        self.cursor.execute(f"delete from {table} where {column} in (select key from erased_keys)")
+        self.cursor.unregister("erased_keys")

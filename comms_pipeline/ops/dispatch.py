@@ -1,0 +1,127 @@
+"""`campaign/dispatch` as ops: enqueue → lanes → settle. Thin: queueing lives in `planning`, sending in `dispatch`.
+
+No retry policy anywhere here: what is sent twice is decided by the ledger alone.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from comms_pipeline import vocabulary
+from comms_pipeline.dispatch import send as dispatch
+from comms_pipeline.dispatch.engine import LaneReport
+from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.ledger import batches, sends
+from comms_pipeline.loader.outcomes import load_outcomes
+from comms_pipeline.metadata import funnel_metadata
+from comms_pipeline.partitions import SENDS
+from comms_pipeline.planning import stages
+from comms_pipeline.resources.stores import StoresResource
+
+
+class SettleConfig(dg.Config):
+    """How old a doubt must be before the provider's own record is taken as complete."""
+
+    reconcile_after_seconds: float = 300.0
+
+
+@dg.op(
+    ins={"messages": dg.In(dg.Nothing)},
+    out=dg.DynamicOut(str),
+    description="Puts the plan into the ledger's queue, once, and fans out into lanes.",
+)
+def enqueue(context: dg.OpExecutionContext, stores: StoresResource) -> Iterator[dg.DynamicOutput[str]]:
+    """One dynamic output per lane with something to send."""
+    send = stages.context_of(stores, context.partition_key)
+    added = stages.enqueue_plan(stores, send)
+    with stores.ledger() as ledger:
+        if not sends.start_send(ledger, send.send.send_id):
+            raise dg.Failure(
+                f"send {send.send.send_id} is {send.send.status}: nothing was sent", allow_retries=False
+            )
+        lanes = batches.lanes_of_send(ledger, send.send.send_id)
+    context.log.info(f"{added:,} messages enqueued; waiting per lane: {lanes}")
+    for lane in lanes:
+        yield dg.DynamicOutput(lane, mapping_key=lane.replace(":", "_"))
+
+
+@dg.op(pool=vocabulary.LANE_POOL, description="Sends what is due in one lane: claim, mark, call, record.")
+def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str) -> dict[str, int]:
+    """Messages by outcome of this run of the lane."""
+    reporter = _ProgressLog(context)
+    try:
+        report = dispatch.run_lane(
+            stores.ledger,
+            stores.providers,
+            lane=lane,
+            send_id=context.partition_key,
+            on_progress=reporter.log,
+        )
+    except CommsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.add_output_metadata(
+        {"lane": lane, "batches": report.batches, **report.counts, "last_error": report.last_error or "none"}
+    )
+    return report.counts
+
+
+@dg.op(
+    description="Reconciles what is in doubt, loads outcomes into the lake, closes the send when all is done."
+)
+def settle(
+    context: dg.OpExecutionContext, config: SettleConfig, stores: StoresResource, lanes: list[dict[str, int]]
+) -> dg.Output[dict[str, int]]:
+    """Every message's account of this send, counted in the lake."""
+    send_id = context.partition_key
+    settlement = dispatch.settle(
+        stores.ledger,
+        stores.providers,
+        send_id=send_id,
+        now=stores.now(),
+        reconcile_after_seconds=config.reconcile_after_seconds,
+    )
+    load_outcomes(stores)
+    with stores.lake.reader() as cursor:
+        funnel = stages.funnel(cursor, send_id)
+    context.log.info(f"settled after {len(lanes)} lanes; complete: {settlement.is_complete}")
+    return dg.Output(
+        {"accepted": funnel.accepted, "refused": funnel.refused, "unknown": funnel.unknown},
+        metadata={
+            "dagster/partition_row_count": funnel.messages,
+            "is_complete": settlement.is_complete,
+            "reconciled_accepted": settlement.reconciled.accepted,
+            "reconciled_released": settlement.reconciled.released,
+            "still_unknown": settlement.reconciled.still_unknown,
+            **funnel_metadata(funnel),
+        },
+    )
+
+
+@dg.graph_asset(
+    key=vocabulary.DISPATCH,
+    ins={"messages": dg.AssetIn(key=vocabulary.MESSAGES, dagster_type=dg.Nothing)},
+    partitions_def=SENDS,
+    group_name=vocabulary.SENDING_GROUP,
+    owners=vocabulary.OPERATIONS,
+    kinds={"postgres", "sendgrid", "twilio"},
+    description="The sending itself. Claims batches in the ledger, marks them, calls the provider, records the "
+    "outcome. Running it again sends only what was surely not sent.",
+)
+def dispatch_asset(messages: None) -> dict[str, int]:
+    """enqueue → lanes → settle."""
+    settled: dict[str, int] = settle(enqueue(messages).map(send_lane).collect())
+    return settled
+
+
+class _ProgressLog:
+    """Logs progress of a lane at every doubling, so that a long send stays readable."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._context = context
+        self._next = 1
+
+    def log(self, report: LaneReport) -> None:
+        """Called after every recorded batch."""
+        if report.batches >= self._next:
+            self._next = report.batches * 2
+            self._context.log.info(f"{report.lane}: {report.batches:,} batches, {report.counts}")

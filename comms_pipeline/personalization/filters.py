@@ -1,0 +1,361 @@
+"""The one table of filters: what each does in Python, and its exact column form where there is one.
+
+A filter of Jinja2 that is not listed works too, in an opaque slot. A new filter is one entry: `python` makes it known to
+the environment, `columns` makes it fast, `examples` are put to the test against Jinja2's own output. Column forms answer
+None for what they cannot do exactly. Polars is imported only when a column is at hand: the rendering child never needs it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from string import whitespace
+from typing import TYPE_CHECKING
+
+from jinja2 import filters as jinja_filters
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column, Value
+
+# What str.strip() removes: every character for which str.isspace() holds.
+_WHITE_SPACE = (
+    whitespace
+    + "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    + ("\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
+)
+_FIXED_POINT = re.compile(r"[^%]*%\.[0-9]f[^%]*")
+_URL_SAFE = r"^[A-Za-z0-9_.\-~/]*$"
+_MIN_INT64 = -(1 << 63)  # its abs() overflows
+_TRUNCATE_LEEWAY = 5  # Jinja2's policy "truncate.leeway"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterCall:
+    """One use of a filter on a column: arguments that are constants, by position and name, and autoescape."""
+
+    value: "Column"
+    arguments: tuple[object, ...]
+    named: Mapping[str, object]
+    autoescape: bool
+
+    def bind(self, *names: str, **defaults: object) -> dict[str, object] | None:
+        """The arguments by parameter name, or None where they do not fit."""
+        if len(self.arguments) > len(names) or not set(self.named) <= set(names):
+            return None
+        given = dict(zip(names, self.arguments, strict=False))
+        return None if given.keys() & self.named.keys() else {**defaults, **given, **self.named}
+
+
+ColumnForm = Callable[[FilterCall], "Value | None"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterForms:
+    """`python` is None for Jinja2's own. `examples` are uses on a name `value`, for the tests."""
+
+    examples: tuple[str, ...]
+    python: Callable[..., object] | None = None
+    columns: ColumnForm | None = None
+
+
+def _text_result(call: FilterCall, text: "pl.Series") -> "Value":
+    from comms_pipeline.personalization.values import Column
+
+    return Column(series=text)
+
+
+def _text_map(
+    fast: Callable[["pl.Expr"], "pl.Expr"], exact: Callable[[str], str], call: FilterCall
+) -> "Value | None":
+    """A filter without arguments that maps text to text: `fast` where it is ASCII, `exact` elsewhere."""
+    from comms_pipeline.personalization.values import map_text
+
+    if call.value.is_markup or call.arguments or call.named:
+        return None
+    return _text_result(call, map_text(call.value.text(), fast, exact))
+
+
+def _title(call: FilterCall) -> "Value | None":
+    return _text_each(call, jinja_filters.do_title)
+
+
+def _text_each(call: FilterCall, function: Callable[[str], str]) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import map_each
+
+    if call.value.is_markup or call.arguments or call.named:
+        return None
+    return _text_result(call, map_each(call.value.text(), function, pl.String))
+
+
+def _trim(call: FilterCall) -> "Value | None":
+    bound = call.bind("chars", chars=None)
+    if bound is None or call.value.is_markup or not isinstance(bound["chars"], str | None):
+        return None
+    characters = _WHITE_SPACE if bound["chars"] is None else bound["chars"]
+    text = call.value.text()
+    return _text_result(call, text.str.strip_chars(characters) if characters else text)
+
+
+def _replace(call: FilterCall) -> "Value | None":
+    from comms_pipeline.personalization.values import MAX_CELL_BYTES, MAX_COLUMN_BYTES
+
+    bound = call.bind("old", "new")
+    if bound is None or call.value.is_markup or len(bound) < 2:
+        return None
+    old, new = bound["old"], bound["new"]
+    if type(old) is not str or type(new) is not str or not old:
+        return None
+    text = call.value.text()
+    sizes = text.str.len_bytes()
+    growth = len(new.encode()) + 1
+    if int(sizes.max() or 0) * growth > MAX_CELL_BYTES or int(sizes.sum()) * growth > MAX_COLUMN_BYTES:  # type: ignore[arg-type]
+        return None
+    return _text_result(call, text.str.replace_all(old, new, literal=True))
+
+
+def _truncate(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import map_each
+
+    bound = call.bind(
+        "length", "killwords", "end", "leeway", length=255, killwords=False, end="...", leeway=None
+    )
+    if bound is None or not call.value.is_plain_text:
+        return None
+    length, killwords, end, leeway = bound["length"], bound["killwords"], bound["end"], bound["leeway"]
+    leeway = _TRUNCATE_LEEWAY if leeway is None else leeway
+    if (
+        type(length) is not int
+        or type(end) is not str
+        or type(leeway) is not int
+        or leeway < 0
+        or length < len(end)
+    ):
+        return None
+
+    def cut(text: str) -> str:
+        if len(text) <= length + leeway:
+            return text
+        kept = text[: length - len(end)]
+        return (kept if killwords else kept.rsplit(" ", 1)[0]) + end
+
+    text = call.value.series
+    if not (text.str.len_chars() > length + leeway).any():
+        return call.value
+    return _text_result(call, map_each(text, cut, pl.String))
+
+
+def _round(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column, map_each
+
+    bound = call.bind("precision", "method", precision=0, method="common")
+    dtype = call.value.series.dtype
+    if (
+        bound is None
+        or call.value.has_nulls
+        or type(bound["precision"]) is not int
+        or bound["method"] != "common"
+    ):
+        return None
+    precision = bound["precision"]
+    if dtype.is_integer() and precision >= 0:
+        return call.value
+    if dtype != pl.Float64:
+        return None
+    return Column(series=map_each(call.value.series, lambda number: round(number, precision), pl.Float64))
+
+
+def _length(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column
+
+    series = call.value.series
+    if call.arguments or call.named or call.value.has_nulls:
+        return None
+    if call.value.is_plain_text:
+        return Column(series=series.str.len_chars().cast(pl.Int64))
+    return Column(series=series.list.len().cast(pl.Int64)) if isinstance(series.dtype, pl.List) else None
+
+
+def _join(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    bound = call.bind("d", d="")
+    series = call.value.series
+    if (
+        bound is None
+        or type(bound["d"]) is not str
+        or call.value.has_nulls
+        or not isinstance(series.dtype, pl.List)
+    ):
+        return None
+    if series.dtype.inner != pl.String or series.list.eval(pl.element().is_null()).list.any().any():
+        return None
+    # An empty list joins to "", and Polars agrees only where it holds no null.
+    return _text_result(call, series.list.join(bound["d"]).fill_null(""))
+
+
+def _edge(position: int, call: FilterCall) -> "Value | None":
+    """The first (0) or last (-1) item of a list or character of a text; an empty one has none, so no column form."""
+    import polars as pl
+
+    from comms_pipeline.personalization.values import column
+
+    series = call.value.series
+    if call.arguments or call.named or call.value.has_nulls or call.value.is_markup:
+        return None
+    if isinstance(series.dtype, pl.List):
+        return column(series.list.get(position)) if (series.list.len() > 0).all() else None
+    if call.value.is_text and (series != "").all():
+        return _text_result(call, series.str.slice(position, 1))
+    return None
+
+
+def _escape(call: FilterCall) -> "Value | None":
+    from comms_pipeline.personalization.values import Column, escaped
+
+    if call.arguments or call.named:
+        return None
+    text = call.value.text()
+    return Column(series=text if call.value.is_markup else escaped(text), is_markup=True)
+
+
+def _safe(call: FilterCall) -> "Value | None":
+    from comms_pipeline.personalization.values import Column
+
+    return None if call.arguments or call.named else Column(series=call.value.text(), is_markup=True)
+
+
+def _string(call: FilterCall) -> "Value | None":
+    from comms_pipeline.personalization.values import Column
+
+    if call.arguments or call.named:
+        return None
+    return Column(series=call.value.text(), is_markup=call.value.is_markup)
+
+
+def _urlencode(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import map_each
+
+    series = call.value.series
+    if call.arguments or call.named or call.value.is_markup or series.dtype.is_nested():
+        return None
+    text = call.value.text()
+    if text.str.contains(_URL_SAFE).all():
+        return _text_result(call, text)
+    return _text_result(call, map_each(text, jinja_filters.do_urlencode, pl.String))
+
+
+def _int(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column, map_each
+
+    series = call.value.series
+    if call.arguments or call.named or call.value.has_nulls or call.value.is_markup:
+        return None
+    if series.dtype.is_integer():
+        return call.value
+    if series.dtype not in (pl.String, pl.Float64):
+        return None
+    return Column(series=map_each(series, jinja_filters.do_int, pl.Int64))
+
+
+def _float(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column, map_each
+
+    series = call.value.series
+    if call.arguments or call.named or call.value.has_nulls or call.value.is_markup:
+        return None
+    if series.dtype == pl.Float64:
+        return call.value
+    if series.dtype.is_integer() or series.dtype == pl.String:
+        return Column(series=map_each(series, jinja_filters.do_float, pl.Float64))
+    return None
+
+
+def _abs(call: FilterCall) -> "Value | None":
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column, as_int64
+
+    series = call.value.series
+    if call.arguments or call.named or call.value.has_nulls:
+        return None
+    if series.dtype.is_integer():
+        whole = as_int64(series)
+        return None if whole.min() == _MIN_INT64 else Column(series=whole.abs())
+    return Column(series=series.abs()) if series.dtype == pl.Float64 else None
+
+
+def fixed_point(pattern: object, value: "Column") -> "Value | None":
+    """`pattern|format(value)` where the pattern holds one `%.Nf` and nothing else to fill in."""
+    import polars as pl
+
+    from comms_pipeline.personalization.values import Column, map_each
+
+    dtype = value.series.dtype
+    is_number = dtype == pl.Float64 or dtype.is_integer() or isinstance(dtype, pl.Decimal)
+    if type(pattern) is not str or not _FIXED_POINT.fullmatch(pattern) or not is_number or value.has_nulls:
+        return None
+    return Column(series=map_each(value.series, lambda number: pattern % (number,), pl.String))
+
+
+_upper = partial(_text_map, lambda text: text.str.to_uppercase(), str.upper)
+_lower = partial(_text_map, lambda text: text.str.to_lowercase(), str.lower)
+_capitalize = partial(
+    _text_map,
+    lambda text: text.str.slice(0, 1).str.to_uppercase() + text.str.slice(1).str.to_lowercase(),
+    str.capitalize,
+)
+
+# `default` and `format` take columns as arguments; their column forms live with the expressions.
+FILTERS: Mapping[str, FilterForms] = {
+    "abs": FilterForms(examples=("value|abs",), columns=_abs),
+    "capitalize": FilterForms(examples=("value|capitalize",), columns=_capitalize),
+    "count": FilterForms(examples=("value|count",), columns=_length),
+    "d": FilterForms(examples=("value|d('x')", "value|d", "value|d('x', true)")),
+    "default": FilterForms(
+        examples=("value|default('x')", "value|default('x', true)", "value|default(1, true)")
+    ),
+    "e": FilterForms(examples=("value|e", "value|e|e"), columns=_escape),
+    "escape": FilterForms(examples=("value|escape", "value|safe|escape"), columns=_escape),
+    "first": FilterForms(examples=("value|first",), columns=partial(_edge, 0)),
+    "float": FilterForms(examples=("value|float", "value|float(2.5)"), columns=_float),
+    "format": FilterForms(examples=("'%.2f'|format(value)", "'%s!'|format(value)", "'%5.1f'|format(value)")),
+    "int": FilterForms(examples=("value|int", "value|int(3)", "value|int(base=16)"), columns=_int),
+    "join": FilterForms(examples=("value|join", "value|join(', ')", "value|join('<')"), columns=_join),
+    "last": FilterForms(examples=("value|last",), columns=partial(_edge, -1)),
+    "length": FilterForms(examples=("value|length",), columns=_length),
+    "lower": FilterForms(examples=("value|lower",), columns=_lower),
+    "replace": FilterForms(
+        examples=("value|replace('a', '$1<')", "value|replace('a', 'b', 1)", "value|replace('', '-')"),
+        columns=_replace,
+    ),
+    "round": FilterForms(
+        examples=("value|round", "value|round(1)", "value|round(1, 'floor')"), columns=_round
+    ),
+    "safe": FilterForms(examples=("value|safe",), columns=_safe),
+    "string": FilterForms(examples=("value|string",), columns=_string),
+    "striptags": FilterForms(examples=("value|striptags",)),
+    "title": FilterForms(examples=("value|title",), columns=_title),
+    "trim": FilterForms(examples=("value|trim", "value|trim('a ')", "value|trim(chars='')"), columns=_trim),
+    "truncate": FilterForms(
+        examples=("value|truncate(5)", "value|truncate(4, true, '…', 0)", "value|truncate(9, leeway=0)"),
+        columns=_truncate,
+    ),
+    "upper": FilterForms(examples=("value|upper",), columns=_upper),
+    "urlencode": FilterForms(examples=("value|urlencode",), columns=_urlencode),
+}

@@ -1,0 +1,121 @@
+"""Which names a piece of template reads from outside and which it assigns: the scoping rules of Jinja2.
+
+Works on the tree alone. Jinja2's own `meta.find_undeclared_variables` generates code, which folds constants, which
+runs hostile ones; this does not.
+"""
+
+from collections.abc import Callable, Iterable
+
+from jinja2 import nodes
+
+
+def read_names(*body: nodes.Node) -> frozenset[str]:
+    """Names that may be looked up outside `body`: read before they are certainly assigned."""
+    reader = _Reader()
+    reader.visit_all(body, set())
+    return frozenset(reader.reads)
+
+
+def assigned_names(*body: nodes.Node) -> frozenset[str]:
+    """Names that `body` may leave assigned in the scope it stands in."""
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, nodes.Assign | nodes.AssignBlock):
+            names |= {target.name for target in [node.target, *node.target.find_all(nodes.Name)]
+                      if isinstance(target, nodes.Name)}  # fmt: skip
+        elif isinstance(node, nodes.Macro):
+            names.add(node.name)
+        elif isinstance(node, nodes.Import):
+            names.add(node.target)
+        elif isinstance(node, nodes.FromImport):
+            names |= {name if isinstance(name, str) else name[1] for name in node.names}
+        elif isinstance(node, nodes.If):
+            names |= assigned_names(*node.body, *node.elif_, *node.else_)
+    return frozenset(names)
+
+
+class _Reader:
+    """Walks in evaluation order; `bound` holds the names certainly assigned so far in the scope."""
+
+    def __init__(self) -> None:
+        self.reads: set[str] = set()
+        self._visitors: dict[type, Callable[..., None]] = {
+            nodes.Name: self._name,
+            nodes.Assign: self._assign,
+            nodes.AssignBlock: self._assign_block,
+            nodes.If: self._if,
+            nodes.For: self._for,
+            nodes.Macro: self._macro,
+            nodes.CallBlock: self._call_block,
+            nodes.With: self._with,
+            nodes.Import: self._import,
+            nodes.FromImport: self._import,
+            nodes.Scope: self._scope,
+            nodes.ScopedEvalContextModifier: self._scope,
+            nodes.FilterBlock: self._scope,
+            nodes.Block: self._scope,
+            nodes.NSRef: self._namespace,
+        }
+
+    def visit_all(self, body: Iterable[nodes.Node], bound: set[str]) -> set[str]:
+        for node in body:
+            self._visitors.get(type(node), self._children)(node, bound)
+        return bound
+
+    def _children(self, node: nodes.Node, bound: set[str]) -> None:
+        self.visit_all(node.iter_child_nodes(), bound)
+
+    def _scope(self, node: nodes.Node, bound: set[str]) -> None:
+        self.visit_all(node.iter_child_nodes(), set(bound))
+
+    def _name(self, node: nodes.Name, bound: set[str]) -> None:
+        if node.ctx != "load":
+            bound.add(node.name)
+        elif node.name not in bound:
+            self.reads.add(node.name)
+
+    def _namespace(self, node: nodes.NSRef, bound: set[str]) -> None:
+        if node.name not in bound:
+            self.reads.add(node.name)
+
+    def _assign(self, node: nodes.Assign, bound: set[str]) -> None:
+        self.visit_all([node.node, node.target], bound)
+
+    def _assign_block(self, node: nodes.AssignBlock, bound: set[str]) -> None:
+        inner = self.visit_all(node.body, set(bound))
+        if node.filter is not None:
+            self.visit_all([node.filter], inner)
+        self.visit_all([node.target], bound)
+
+    def _if(self, node: nodes.If, bound: set[str]) -> None:
+        ends: list[set[str]] = []
+        for branch in [node, *node.elif_]:
+            self.visit_all([branch.test], bound)
+            ends.append(self.visit_all(branch.body, set(bound)))
+        ends.append(self.visit_all(node.else_, set(bound)))
+        bound |= set.intersection(*ends)
+
+    def _for(self, node: nodes.For, bound: set[str]) -> None:
+        self.visit_all([node.iter], bound)
+        inner = self.visit_all([node.target], {*bound, "loop"})
+        self.visit_all([] if node.test is None else [node.test], inner)
+        self.visit_all(node.body, inner)
+        self.visit_all(node.else_, set(bound))
+
+    def _macro(self, node: nodes.Macro, bound: set[str]) -> None:
+        inner = {*bound, node.name, "varargs", "kwargs", "caller", *(argument.name for argument in node.args)}
+        self.visit_all([*node.defaults, *node.body], inner)
+        bound.add(node.name)
+
+    def _call_block(self, node: nodes.CallBlock, bound: set[str]) -> None:
+        self.visit_all([node.call], bound)
+        inner = {*bound, "varargs", "kwargs", "caller", *(argument.name for argument in node.args)}
+        self.visit_all([*node.defaults, *node.body], inner)
+
+    def _with(self, node: nodes.With, bound: set[str]) -> None:
+        self.visit_all(node.values, bound)
+        self.visit_all([*node.targets, *node.body], set(bound))
+
+    def _import(self, node: nodes.Import | nodes.FromImport, bound: set[str]) -> None:
+        self.visit_all([node.template], bound)
+        bound |= assigned_names(node)

@@ -1,0 +1,72 @@
+"""Applies campaign folders to the ledger: checked whole first, then stored in one transaction."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from comms_pipeline.campaign_files import load_folder
+from comms_pipeline.domain.campaign import digest
+from comms_pipeline.domain.errors import InvalidCampaign
+from comms_pipeline.domain.schedule import Once
+from comms_pipeline.ledger import sends
+from comms_pipeline.ledger.sends import Organisation
+from comms_pipeline.planning.occurrences import send_id_of
+from comms_pipeline.planning.templates import compile_campaign
+from comms_pipeline.stores import Stores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What applying did to one campaign. `due`: when it will run by itself, in words."""
+
+    campaign_id: str
+    version: int
+    is_new: bool
+    due: str
+
+
+def apply_folder(stores: Stores, folder: Path) -> list[Applied]:
+    """Load, compile and store every campaign of a folder, all or none.
+
+    A campaign with a time of its own gets its send. Raises `InvalidCampaign`, `TemplateError`.
+    """
+    loaded = load_folder(folder)
+    for campaign in loaded.campaigns:
+        compile_campaign(campaign.spec, campaign.templates)
+    applied = []
+    with stores.ledger() as ledger, ledger.transaction():
+        if loaded.organisation is not None:
+            sends.put_organisation(
+                ledger,
+                Organisation(
+                    organisation_id=loaded.organisation.id,
+                    name=loaded.organisation.name,
+                    postal_address=loaded.organisation.postal_address,
+                ),
+            )
+        for campaign in loaded.campaigns:
+            spec = campaign.spec
+            version, is_new = sends.apply_campaign(
+                ledger,
+                campaign_id=spec.id,
+                organisation_id=sends.get_organisation(ledger, spec.organisation).organisation_id,
+                digest=digest(spec, campaign.templates),
+                spec=spec.as_json(),
+                templates=dict(campaign.templates),
+            )
+            if isinstance(spec.schedule, Once):
+                sends.create_send(
+                    ledger,
+                    send_id=send_id_of(spec.id),
+                    campaign_id=spec.id,
+                    version=version,
+                    due_at=spec.schedule.at,
+                )
+                due = f"{spec.schedule.at:%Y-%m-%d %H:%M %Z}"
+            elif spec.schedule is not None:
+                due = f"{spec.schedule.cron} {spec.schedule.time_zone}"
+            else:
+                due = "by hand"
+            applied.append(Applied(campaign_id=spec.id, version=version, is_new=is_new, due=due))
+    if not applied:
+        raise InvalidCampaign(str(folder), "it holds no campaign", "Add a YAML file with an 'id:'")
+    return applied

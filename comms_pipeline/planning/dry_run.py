@@ -1,0 +1,81 @@
+"""A campaign's plan without its consequences: the real stages inside a lake transaction that is rolled back."""
+
+from dataclasses import dataclass
+
+from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.ledger import sends
+from comms_pipeline.ledger.sends import Send
+from comms_pipeline.planning import stages
+from comms_pipeline.planning.audience import audience_of
+from comms_pipeline.planning.context import of_campaign
+from comms_pipeline.planning.eligibility import decisions_of
+from comms_pipeline.planning.messages import plan_messages
+from comms_pipeline.planning.occurrences import send_id_of
+from comms_pipeline.stores import Stores
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a send would do now. `messages` counts by channel, `exclusions` are (rule, evidence, contacts)."""
+
+    audience: int
+    excluded: int
+    messages: dict[str, int]
+    segments: int
+    exclusions: list[tuple[str, str, int]]
+
+
+class _RolledBack(Exception):
+    """Ends the transaction without a commit."""
+
+
+def dry_run(stores: Stores, campaign_id: str) -> DryRun:
+    """Plan the campaign's send as it would be planned now and throw the plan away.
+
+    Raises what planning raises: `InvalidSegment`, `TemplateError`, `NotFound`.
+    """
+    send_id = send_id_of(campaign_id)
+    now = stores.now()
+    with stores.ledger() as ledger:
+        campaign = sends.get_campaign(ledger, campaign_id)
+        context = of_campaign(
+            ledger,
+            Send(
+                send_id=send_id,
+                campaign_id=campaign_id,
+                version=campaign.version,
+                due_at=now,
+                status="scheduled",
+                requested_run_at=None,
+                created_at=now,
+                completed_at=None,
+            ),
+            campaign,
+        )
+        result: DryRun | None = None
+        try:
+            with stores.lake.writer() as writer:
+                audience = audience_of(writer.cursor, context.spec, send_id, now)
+                writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
+                decisions = decisions_of(
+                    writer.cursor, ledger, context.spec, send_id, secret=stores.secret, now=now
+                )
+                writer.replace_partition("campaign.decisions", "send_id", send_id, decisions)
+                plan = plan_messages(
+                    writer.cursor, context, stages.compiled(context), stores.providers, now=now
+                )
+                writer.append("campaign.messages", plan)
+                funnel = stages.funnel(writer.cursor, send_id)
+                result = DryRun(
+                    audience=funnel.audience,
+                    excluded=funnel.excluded,
+                    messages=dict(plan.group_by("channel").len().sort("channel").iter_rows()),
+                    segments=int(plan["segments"].sum() or 0) if plan.height else 0,
+                    exclusions=[tuple(row) for row in stages.exclusions(writer.cursor, send_id).iter_rows()],
+                )
+                raise _RolledBack
+        except _RolledBack:
+            pass
+    if result is None:
+        raise CommsError(f"campaign {campaign_id}", "its plan was not made", "Try again")
+    return result

@@ -1,0 +1,121 @@
+"""The plan of a send: who gets what, when, through what. One message per contact; ids only, no content."""
+
+from datetime import datetime
+
+import duckdb
+import polars as pl
+
+from comms_pipeline.domain.message import Channel, message_ids
+from comms_pipeline.domain.sms import segments_expr
+from comms_pipeline.planning.audience import QUERIES
+from comms_pipeline.planning.choices import variant_column
+from comms_pipeline.planning.context import SendContext
+from comms_pipeline.planning.templates import CompiledCampaign, check_variables
+from comms_pipeline.planning.variables import contact_values, coverage, template_frame
+from comms_pipeline.providers.registry import Providers
+from comms_pipeline.sqlfiles import named_queries
+
+SLICE = 50_000
+"""Contacts rendered at a time: what bounds memory, whatever the size of the audience."""
+_UNSUBSCRIBE_LENGTH = "https://example.org/u/" + "x" * 120
+
+
+def plan_messages(
+    cursor: duckdb.DuckDBPyConnection,
+    context: SendContext,
+    compiled: CompiledCampaign,
+    providers: Providers,
+    *,
+    now: datetime,
+) -> pl.DataFrame:
+    """Rows of `campaign.messages` for allowed contacts whom the plan lacks: a new generation of the plan.
+
+    A contact gets one message, on the first of the campaign's channels it is allowed on. Templates are
+    checked against the contacts and rendered once here, so that a bad one fails before anything is queued.
+    Raises `TemplateError`, `ProviderMisconfigured`.
+    """
+    send_id = context.send.send_id
+    contacts = cursor.execute(named_queries(QUERIES)["plannable"], {"send_id": send_id}).pl()
+    generation = cursor.execute(named_queries(QUERIES)["next_generation"], {"send_id": send_id}).fetchone()
+    chosen = pl.coalesce(
+        pl.when(pl.col("channels").list.contains(str(channel))).then(pl.lit(str(channel)))
+        for channel in context.spec.channels
+    )
+    contacts = contacts.select(
+        "contact_id",
+        "language",
+        pl.col("engagement_score").fill_null(0.0),
+        channel=chosen,
+        variant=variant_column(contacts["contact_id"], context.spec.id, context.spec.variants),
+    )
+    planned = [_plan_slice(cursor, context, compiled, part) for part in contacts.iter_slices(SLICE)]
+    if not planned:
+        return _empty()
+    lanes = {
+        str(channel): providers.lane_for(channel)
+        for channel in context.spec.channels
+        if (contacts["channel"] == str(channel)).any()
+    }
+    return pl.concat(planned).select(
+        send_id=pl.lit(send_id),
+        generation=pl.lit(generation[0] if generation else 0, pl.Int32),
+        message_id="message_id",
+        contact_id="contact_id",
+        channel="channel",
+        lane=pl.col("channel").replace_strict(lanes, return_dtype=pl.String),
+        variant="variant",
+        language="language",
+        score="score",
+        segments="segments",
+        due_at=pl.lit(max(context.send.due_at, now)),
+        planned_at=pl.lit(now),
+    )
+
+
+def _empty() -> pl.DataFrame:
+    return pl.DataFrame(schema={"message_id": pl.String, "contact_id": pl.String, "channel": pl.String})
+
+
+def _plan_slice(
+    cursor: duckdb.DuckDBPyConnection,
+    context: SendContext,
+    compiled: CompiledCampaign,
+    contacts: pl.DataFrame,
+) -> pl.DataFrame:
+    values = contact_values(cursor, contacts["contact_id"], compiled.variables)
+    check_variables(context.spec, compiled, values.columns)
+    contacts = contacts.join(values.drop("language"), on="contact_id", maintain_order="left")
+    parts = [
+        _plan_group(context, compiled, Channel(str(key[0])), str(key[1]), group)
+        for key, group in contacts.partition_by(
+            "channel", "variant", as_dict=True, maintain_order=True
+        ).items()
+    ]
+    return pl.concat(parts)
+
+
+def _plan_group(
+    context: SendContext, compiled: CompiledCampaign, channel: Channel, variant: str, group: pl.DataFrame
+) -> pl.DataFrame:
+    """Ids, score and segments of the contacts of one channel and variant."""
+    message = compiled.messages[channel, variant]
+    # Half of the score is what we can say to a person, half is how much they have listened so far.
+    score = 0.5 * coverage(group, message.variables) + 0.5 * pl.col("engagement_score")
+    frame = template_frame(
+        group.with_columns(unsubscribe_url=pl.lit(_UNSUBSCRIBE_LENGTH)), context, message.variables
+    )
+    segments = pl.repeat(None, group.height, dtype=pl.Int32, eager=True)
+    rendered = message.evaluate(frame)
+    if channel is Channel.SMS:
+        texts = pl.concat(
+            pl.DataFrame({"row": part.rows, "text": part.join("text")}) for part in rendered
+        ).sort("row")
+        segments = texts.select(segments_expr(pl.col("text")).cast(pl.Int32))["text"]
+    return group.select(
+        "contact_id",
+        "channel",
+        "variant",
+        "language",
+        score=score,
+        message_id=pl.Series(message_ids(context.send.send_id, group["contact_id"].to_list(), channel)),
+    ).with_columns(segments=segments)

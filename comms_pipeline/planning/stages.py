@@ -1,0 +1,140 @@
+"""The stages of a send as its assets run them: read, decide, write, each in one lake or ledger transaction."""
+
+from dataclasses import dataclass
+
+import duckdb
+import polars as pl
+
+from comms_pipeline.ledger import batches
+from comms_pipeline.planning.audience import QUERIES, audience_of
+from comms_pipeline.planning.context import SendContext, load_send
+from comms_pipeline.planning.eligibility import decisions_of
+from comms_pipeline.planning.messages import plan_messages
+from comms_pipeline.planning.queueing import Keys, batches_of
+from comms_pipeline.planning.templates import CompiledCampaign, compile_campaign
+from comms_pipeline.sqlfiles import named_queries
+from comms_pipeline.stores import Stores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Funnel:
+    """A send in numbers. Contacts: audience = messages + excluded. Messages: the sum of their states."""
+
+    audience: int
+    excluded: int
+    messages: int
+    distinct_messages: int
+    accepted: int
+    refused: int
+    deferred: int
+    cancelled: int
+    unknown: int
+
+    @property
+    def waiting(self) -> int:
+        """Planned, and no outcome yet."""
+        return self.messages - self.accepted - self.refused - self.deferred - self.cancelled - self.unknown
+
+    @property
+    def is_planned_whole(self) -> bool:
+        """Everybody of the audience has a message or a recorded reason for none, and no message is there twice."""
+        return self.audience == self.messages + self.excluded and self.messages == self.distinct_messages
+
+    @property
+    def is_settled(self) -> bool:
+        """Every message is accepted, refused or cancelled: nothing waits and nothing is in doubt."""
+        return self.waiting == 0 and self.deferred == 0 and self.unknown == 0
+
+
+def context_of(stores: Stores, send_id: str) -> SendContext:
+    """The send with its campaign. Raises `NotFound`."""
+    with stores.ledger() as ledger:
+        return load_send(ledger, send_id)
+
+
+def compiled(context: SendContext) -> CompiledCampaign:
+    """The campaign's templates, compiled. Raises `TemplateError`."""
+    return compile_campaign(context.spec, context.templates)
+
+
+def write_audience(stores: Stores, context: SendContext) -> int:
+    """Select the audience anew and write it; returns its size."""
+    send_id = context.send.send_id
+    with stores.lake.writer() as writer:
+        audience = audience_of(writer.cursor, context.spec, send_id, stores.now())
+        writer.replace_partition("campaign.sends", "send_id", send_id, _send_row(context))
+        return writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
+
+
+def _send_row(context: SendContext) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "send_id": [context.send.send_id],
+            "campaign_id": [context.spec.id],
+            "version": [context.send.version],
+            "organisation_id": [context.organisation.organisation_id],
+            "message_class": [str(context.spec.message_class)],
+            "due_at": [context.send.due_at],
+        }
+    )
+
+
+def write_decisions(stores: Stores, context: SendContext) -> pl.DataFrame:
+    """Decide for every contact and channel and write it; returns counts by `channel` and `decision`."""
+    send_id = context.send.send_id
+    with stores.ledger() as ledger, stores.lake.writer() as writer:
+        decisions = decisions_of(
+            writer.cursor, ledger, context.spec, send_id, secret=stores.secret, now=stores.now()
+        )
+        writer.replace_partition("campaign.decisions", "send_id", send_id, decisions)
+    return decisions.group_by("channel", "decision").len("contacts").sort("channel", "decision")
+
+
+def write_messages(stores: Stores, context: SendContext) -> int:
+    """Plan whom the plan lacks and append them as a new generation; returns how many were added."""
+    with stores.lake.writer() as writer:
+        plan = plan_messages(writer.cursor, context, compiled(context), stores.providers, now=stores.now())
+        return writer.append("campaign.messages", plan)
+
+
+def enqueue_plan(stores: Stores, context: SendContext) -> int:
+    """Put every generation of the plan that is not there yet into the ledger's queue; returns messages added.
+
+    A generation goes in whole, in one transaction, and only once.
+    """
+    send_id = context.send.send_id
+    keys = Keys(secret=stores.secret, tokens=stores.token_keys, public_url=stores.settings.public_url)
+    added = 0
+    with stores.ledger() as ledger, stores.lake.reader() as cursor:
+        generations = cursor.execute(named_queries(QUERIES)["generations"], {"send_id": send_id}).fetchall()
+        for generation, count in generations:
+            with ledger.transaction():
+                if not batches.claim_generation(
+                    ledger, send_id=send_id, generation=generation, message_count=count
+                ):
+                    continue
+                for queued in batches_of(
+                    cursor, context, compiled(context), stores.providers, keys, generation
+                ):
+                    batches.enqueue(
+                        ledger,
+                        send_id=send_id,
+                        organisation_id=context.organisation.organisation_id,
+                        generation=generation,
+                        contents=queued.contents,
+                        batches=queued.batches,
+                    )
+            added += count
+    return added
+
+
+def funnel(cursor: duckdb.DuckDBPyConnection, send_id: str) -> Funnel:
+    """Where everybody of a send stands, counted in the lake."""
+    row = cursor.execute(named_queries(QUERIES)["funnel"], {"send_id": send_id}).fetchone()
+    assert row is not None
+    return Funnel(**dict(zip(Funnel.__dataclass_fields__, row, strict=True)))
+
+
+def exclusions(cursor: duckdb.DuckDBPyConnection, send_id: str) -> pl.DataFrame:
+    """Contacts excluded, by `rule_id` and `evidence_kind`; a contact counts once per rule it failed."""
+    return cursor.execute(named_queries(QUERIES)["exclusions"], {"send_id": send_id}).pl()

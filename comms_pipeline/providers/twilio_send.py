@@ -1,0 +1,219 @@
+"""Twilio SMS, outgoing: one request per message over pooled connections, and reconciliation by listing."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+import polars as pl
+
+from comms_pipeline.domain.errors import ProviderMisconfigured
+from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
+from comms_pipeline.providers import http
+from comms_pipeline.providers.base import RESULTS, Envelope, Found, Limits, SendReport, joined
+from comms_pipeline.providers.twilio_codes import MEANINGS, Action
+
+_IN_DOUBT = {502, 504}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    status: OutcomeStatus
+    reason: RejectReason | None = None
+    code: str | None = None
+    provider_message_id: str | None = None
+    error: str | None = None
+    retry_after_seconds: float | None = None
+    is_misconfigured: bool = False
+
+
+class TwilioSms:
+    """One Twilio account, SMS. `sender` is a number (E.164) or a Messaging Service SID (MG…)."""
+
+    name = "twilio"
+    channel = Channel.SMS
+    # One request per message: small batches keep what a crash leaves in doubt small.
+    limits = Limits(batch_size=100, concurrency=2)
+
+    def __init__(
+        self,
+        *,
+        account_sid: str,
+        auth_token: str,
+        base_url: str,
+        sender: str,
+        callback_url: str,
+        connections: int = 16,
+        timeout_seconds: float = 30,
+    ) -> None:
+        self._account_sid = account_sid
+        self._auth_token = auth_token
+        self._messages_url = f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
+        self._base_url = base_url
+        self._sender = sender
+        self._callback_url = callback_url
+        self._connections = connections
+        self._timeout_seconds = timeout_seconds
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = http.open_session(
+            connections=self._connections,
+            timeout_seconds=self._timeout_seconds,
+            headers={"Authorization": aiohttp.encode_basic_auth(self._account_sid, self._auth_token)},
+        )
+        self._slots = asyncio.Semaphore(self._connections)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def send(self, envelope: Envelope) -> SendReport:
+        """One request per message, `connections` at a time. After a configuration error the rest is not tried."""
+        texts = joined(envelope.content.parts["text"], envelope.recipients).to_list()
+        rows = zip(
+            envelope.recipients["message_id"].to_list(),
+            envelope.recipients["address"].to_list(),
+            texts,
+            strict=True,
+        )
+        is_stopped = asyncio.Event()
+        sender = envelope.content.sender or self._sender
+        results = await asyncio.gather(
+            *(self._send_one(envelope, sender, message, to, text, is_stopped) for message, to, text in rows)
+        )
+        return _report(envelope, results)
+
+    async def _send_one(
+        self, envelope: Envelope, sender: str, message_id: str, to: str, text: str, is_stopped: asyncio.Event
+    ) -> _Result:
+        assert self._session is not None, "use `async with`"
+        async with self._slots:
+            if is_stopped.is_set():
+                return _Result(status=OutcomeStatus.DEFERRED)
+            query = urlencode({"message": message_id, "org": envelope.organisation_id})
+            form = {
+                "To": to,
+                "MessagingServiceSid" if sender.startswith("MG") else "From": sender,
+                "Body": text,
+                "StatusCallback": f"{self._callback_url}?{query}",
+            }
+            result = _result(await http.post(self._session, self._messages_url, data=form))
+            if result.is_misconfigured:
+                is_stopped.set()
+            return result
+
+    async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:
+        """List what went to each address in the window and compare the text, one address at a time."""
+        texts = joined(envelope.content.parts["text"], envelope.recipients).to_list()
+        rows = zip(
+            envelope.recipients["message_id"].to_list(),
+            envelope.recipients["address"].to_list(),
+            texts,
+            strict=True,
+        )
+        accepted: dict[str, str] = {}
+        for message_id, to, text in rows:
+            sids = await self._sent_to(to, text, since, until)
+            if sids is None:
+                return None
+            if sids:
+                accepted[message_id] = sids[0]
+        return Found(accepted=accepted)
+
+    async def _sent_to(self, to: str, text: str, since: datetime, until: datetime) -> list[str] | None:
+        """SIDs of messages to `to` with this very text in the window; `None` when Twilio does not say."""
+        assert self._session is not None, "use `async with`"
+        params = {
+            "To": to,
+            "DateSent>": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "DateSent<": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "PageSize": "1000",
+        }
+        url: str | None = self._messages_url
+        sids: list[str] = []
+        query: dict[str, str] | None = params
+        while url:
+            reply = await http.get(self._session, url, params=query)
+            if reply is None or reply.status != 200:
+                return None
+            page = orjson.loads(reply.body)
+            sids += [m["sid"] for m in page["messages"] if m["body"] == text]
+            url = self._base_url + page["next_page_uri"] if page.get("next_page_uri") else None
+            query = None
+        return sids
+
+
+def _result(reply: http.Reply) -> _Result:
+    if isinstance(reply, http.NotSent):
+        return _Result(status=OutcomeStatus.DEFERRED, error=reply.error)
+    if isinstance(reply, http.NoAnswer):
+        return _Result(status=OutcomeStatus.UNKNOWN, error=reply.error)
+    body = _json(reply.body)
+    if reply.status == 201 and "sid" in body:
+        return _Result(status=OutcomeStatus.ACCEPTED, provider_message_id=str(body["sid"]))
+    if reply.status in _IN_DOUBT or 200 <= reply.status < 300:
+        return _Result(
+            status=OutcomeStatus.UNKNOWN, code=str(reply.status), error=f"Twilio answered {reply.status}"
+        )
+    number = body.get("code")
+    code = str(number or reply.status)
+    error = f"Twilio answered {code}"
+    meaning = MEANINGS.get(number) if isinstance(number, int) else None
+    retry_after = reply.headers.get("Retry-After", "")
+    if reply.status == 401 or (meaning and meaning.action is Action.CONFIGURATION):
+        return _Result(status=OutcomeStatus.DEFERRED, code=code, error=error, is_misconfigured=True)
+    is_passing = meaning and meaning.action in {Action.TRANSIENT, Action.NEXT_WINDOW}
+    if is_passing or reply.status == 429 or reply.status >= 500:
+        seconds = float(retry_after) if retry_after.isdigit() else None
+        return _Result(status=OutcomeStatus.DEFERRED, code=code, error=error, retry_after_seconds=seconds)
+    reason = meaning.reason if meaning else RejectReason.OTHER
+    return _Result(status=OutcomeStatus.REFUSED, reason=reason, code=code)
+
+
+def _json(body: bytes) -> dict[str, object]:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _report(envelope: Envelope, results: Sequence[_Result]) -> SendReport:
+    frame = pl.DataFrame(
+        {
+            "message_id": envelope.recipients["message_id"],
+            "status": [str(r.status) for r in results],
+            "reason": [str(r.reason) if r.reason else None for r in results],
+            "code": [r.code for r in results],
+            "provider_message_id": [r.provider_message_id for r in results],
+        },
+        schema=RESULTS,
+    )
+    faulty = next((r for r in results if r.is_misconfigured), None)
+    stop = (
+        ProviderMisconfigured(
+            "Twilio",
+            f"it refused our configuration (code {faulty.code})",
+            "Look the code up in Twilio's error dictionary; check COMMS_TWILIO_*",
+        )
+        if faulty
+        else None
+    )
+    return SendReport(
+        results=frame,
+        retry_after_seconds=max(
+            (r.retry_after_seconds for r in results if r.retry_after_seconds), default=None
+        ),
+        error=next((r.error for r in results if r.error), None),
+        stop=stop,
+    )

@@ -1,0 +1,1 @@
+"""Dagster resources: the stores handed to assets and ops. Thin."""

@@ -1,0 +1,6 @@
+"""Dagster sensors: named after what they watch. They ask the ledger; they decide nothing."""
+
+from comms_pipeline.sensors.due_sends import due_sends
+from comms_pipeline.sensors.landed_events import landed_events
+
+SENSORS = [due_sends, landed_events]

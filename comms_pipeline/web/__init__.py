@@ -1,0 +1,1 @@
+"""FastAPI: signed receivers, unsubscribe pages, health. Every write is one ledger transaction."""

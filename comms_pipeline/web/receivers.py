@@ -1,0 +1,154 @@
+"""Signed webhooks: verify, then land raw and suppress in one transaction, commit, and only then answer 2xx.
+
+Parses just enough to suppress; the rest is the loader's work, from the landing, as often as it likes.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import psycopg
+from fastapi import APIRouter, Request
+from psycopg_pool import ConnectionPool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from comms_pipeline.domain.addresses import address_key
+from comms_pipeline.domain.errors import ProviderMisconfigured
+from comms_pipeline.domain.event import ProviderEvent, SuppressionReason
+from comms_pipeline.ledger.landing import land
+from comms_pipeline.ledger.suppressions import EVERY_ORGANISATION, Suppression, lift, suppress
+from comms_pipeline.providers import sendgrid_events, twilio_events
+from comms_pipeline.providers.twilio_events import OptOutWord
+from comms_pipeline.settings import Settings
+from comms_pipeline.web.answers import LimitedBody
+
+# These say something about the address, or to every sender on its line; the others were said to one sender.
+_FOR_EVERY_ORGANISATION = frozenset(
+    {SuppressionReason.BOUNCED, SuppressionReason.INVALID, SuppressionReason.STOPPED}
+)
+_REPLIES = {
+    OptOutWord.STOP: "You are unsubscribed and will receive no more messages. Reply START to resubscribe.",
+    OptOutWord.START: "You are subscribed again. Message and data rates may apply. Reply STOP to stop.",
+    OptOutWord.HELP: "Reply STOP to stop, START to resubscribe. Message and data rates may apply.",
+}
+_log = logging.getLogger(__name__)
+
+
+class Receivers:
+    """The webhook endpoints over one pool of ledger connections."""
+
+    def __init__(self, settings: Settings, pool: ConnectionPool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._secret = settings.secret_key.get_secret_value().encode()
+
+    def router(self) -> APIRouter:
+        """The routes, for the app to include."""
+        router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+        router.post("/sendgrid", status_code=204, response_class=Response)(self.sendgrid)
+        router.post("/twilio/status", status_code=204, response_class=Response)(self.twilio_status)
+        router.post("/twilio/inbound", response_class=Response)(self.twilio_inbound)
+        return router
+
+    def sendgrid(self, request: Request, body: LimitedBody) -> Response:
+        """SendGrid's signed event webhook."""
+        key = self._settings.sendgrid_webhook_key
+        if not key:
+            raise ProviderMisconfigured(
+                "COMMS_SENDGRID_WEBHOOK_KEY", "is not set", "Copy it from SendGrid's Signed Event Webhook"
+            )
+        if not sendgrid_events.verify(request.headers, body, key, datetime.now(UTC)):
+            raise _forbidden(sendgrid_events.PROVIDER)
+        rows = self._suppressions(
+            (event, sendgrid_events.suppression_reason(event)) for event in sendgrid_events.parse(body)
+        )
+        with self._pool.connection() as connection:
+            land(connection, sendgrid_events.PROVIDER, "events", _query(request), body)
+            suppress(connection, rows)
+        return Response(status_code=204)
+
+    def twilio_status(self, request: Request, body: LimitedBody) -> Response:
+        """Twilio's status callback; our message and organisation ids are in its query."""
+        self._verify_twilio(request, body)
+        event = twilio_events.parse_status(_query(request), body)
+        rows = self._suppressions([(event, twilio_events.suppression_reason(event))])
+        with self._pool.connection() as connection:
+            land(connection, twilio_events.PROVIDER, "status", _query(request), body)
+            suppress(connection, rows)
+        return Response(status_code=204)
+
+    def twilio_inbound(self, request: Request, body: LimitedBody) -> Response:
+        """An inbound message: STOP suppresses for every organisation, START lifts that. Answers TwiML."""
+        self._verify_twilio(request, body)
+        event = twilio_events.parse_inbound(body)
+        params = twilio_events.form(body)
+        word = twilio_events.inbound_word(params)
+        with self._pool.connection() as connection:
+            land(connection, twilio_events.PROVIDER, "inbound", _query(request), body)
+            if word is OptOutWord.STOP:
+                suppress(connection, self._suppressions([(event, SuppressionReason.STOPPED)]))
+            elif word is OptOutWord.START:
+                self._lift(connection, event)
+        # Where Twilio's Advanced Opt-Out is on it says so, and has answered already: one confirmation is
+        # allowed, not two (47 CFR 64.1200(a)(12)).
+        reply = _REPLIES[word] if word and "OptOutType" not in params else None
+        return Response(_twiml(reply), media_type="application/xml")
+
+    def _verify_twilio(self, request: Request, body: bytes) -> None:
+        # Twilio signs the address it was given; behind a proxy the Host header is another one, and forgeable.
+        query = _query(request)
+        url = f"{self._settings.public_url}{request.url.path}{'?' if query else ''}{query}"
+        signature = request.headers.get(twilio_events.SIGNATURE_HEADER)
+        token = self._settings.twilio_auth_token.get_secret_value()
+        if not twilio_events.verify(url, twilio_events.form(body), signature, token):
+            raise _forbidden(twilio_events.PROVIDER)
+
+    def _suppressions(
+        self, found: Iterable[tuple[ProviderEvent, SuppressionReason | None]]
+    ) -> list[Suppression]:
+        rows = []
+        for event, reason in found:
+            key = self._address_key(event) if reason else None
+            if reason is None or key is None:
+                continue
+            is_for_all = reason in _FOR_EVERY_ORGANISATION or event.organisation_id is None
+            rows.append(
+                Suppression(
+                    organisation_id=EVERY_ORGANISATION if is_for_all else event.organisation_id or "",
+                    channel=event.channel,
+                    address_key=key,
+                    reason=reason,
+                    source=event.provider,
+                )
+            )
+        return rows
+
+    def _lift(self, connection: psycopg.Connection, event: ProviderEvent) -> None:
+        key = self._address_key(event)
+        if key is not None:
+            lift(
+                connection,
+                organisation_id=EVERY_ORGANISATION,
+                channel=event.channel,
+                address_keys=[key],
+                reasons=[SuppressionReason.STOPPED],
+                actor=event.provider,
+            )
+
+    def _address_key(self, event: ProviderEvent) -> bytes | None:
+        return address_key(event.address, event.channel, self._secret) if event.address else None
+
+
+def _query(request: Request) -> str:
+    return bytes(request.scope["query_string"]).decode("latin-1")
+
+
+def _forbidden(provider: str) -> HTTPException:
+    _log.warning("refused a webhook that %s did not sign, or too long ago", provider)
+    return HTTPException(403, "the signature is missing, wrong or too old")
+
+
+def _twiml(reply: str | None) -> str:
+    message = f"<Message>{reply}</Message>" if reply else ""
+    return f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'

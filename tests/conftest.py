@@ -1,0 +1,52 @@
+"""A real Postgres for the tests: one server for each test process, three fresh databases for each test."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from psycopg import sql
+
+from comms_pipeline.ledger import launcher
+from comms_pipeline.ledger.migrate import migrate
+from comms_pipeline.ledger.server import Database, Server, connect_to
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server, without any of our databases. Gone at the end, with its data."""
+    home = tmp_path_factory.mktemp("postgres")
+    try:
+        yield launcher.ensure_started(home)
+    finally:
+        launcher.remove(home)
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgres: Server) -> str:
+    """The name of a database with the ledger's schema, for copies."""
+    template = replace(postgres, database="migrated")
+    _execute(postgres, "create database {}", template.database)
+    migrate(template)
+    return template.database
+
+
+@pytest.fixture
+def database(postgres: Server, _migrated: str) -> Iterator[Server]:
+    """The server with three fresh databases of this test's own: a migrated ledger and two empty ones."""
+    server = replace(postgres, database=f"test_{secrets.token_hex(6)}")
+    templates = {Database.LEDGER: _migrated}
+    for which in Database:
+        name = server.database_name(which)
+        _execute(postgres, "create database {} template {}", name, templates.get(which, "template0"))
+    try:
+        yield server
+    finally:
+        for which in Database:
+            _execute(postgres, "drop database {} with (force)", server.database_name(which))
+
+
+def _execute(server: Server, statement: str, *names: str) -> None:
+    with closing(connect_to(server, "postgres", autocommit=True)) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

@@ -1,0 +1,228 @@
+import copy
+
+import pytest
+from pydantic import ValidationError
+
+from comms_pipeline.domain.campaign import (
+    CAMPAIGN_KEYS,
+    CampaignSpec,
+    TemplateSource,
+    digest,
+    message_sources,
+    template_references,
+)
+from comms_pipeline.domain.message import Channel, MessageClass
+from comms_pipeline.domain.validation import faults
+
+VALID = {
+    "id": "spring-news",
+    "organisation": "lakeside",
+    "audience": {"everyone": True},
+    "channels": ["email", "sms"],
+    "sender": {"from_email": "hello@lakeside.example", "from_name": "Lakeside"},
+    "postal_address": "1 Harbor Lane, Portland",
+    "templates": {
+        "email": {"subject": "Hello {{ name }}", "html": "news.html", "text": "news.txt"},
+        "sms": {"text": "news.sms.txt"},
+    },
+    "variants": [
+        {"name": "a"},
+        {"name": "b", "weight": 3, "templates": {"email": {"subject": "file:b.subject.txt"}}},
+    ],
+    "fallbacks": {"name": "there"},
+}
+TEMPLATES = {"news.html": "<p>", "news.txt": "text", "news.sms.txt": "sms", "b.subject.txt": "Hi\n"}
+
+
+def changed(**changes: object) -> dict[str, object]:
+    return {key: value for key, value in (copy.deepcopy(VALID) | changes).items() if value is not None}
+
+
+def problems(values: dict[str, object]) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationError) as caught:
+        CampaignSpec.model_validate(values)
+    return [(fault.problem, fault.fix) for fault in faults(caught.value, CAMPAIGN_KEYS)]
+
+
+def test_defaults_are_marketing_full_batches_and_by_hand():
+    spec = CampaignSpec.model_validate(VALID)
+
+    assert spec.message_class is MessageClass.MARKETING
+    assert spec.batch_size == 1000
+    assert spec.schedule is None
+    assert spec.channels == (Channel.EMAIL, Channel.SMS)
+
+
+def test_json_gives_the_same_campaign_back():
+    values = changed(
+        schedule={"cron": "0 9 * * 1", "time_zone": "Europe/London"},
+        audience={"all": [{"not": {"field": "a", "op": "between", "value": [1, 2.5]}}]},
+        fallbacks={"name": "there", "count": 1, "is_vip": False},
+    )
+    spec = CampaignSpec.model_validate(values)
+
+    assert CampaignSpec.model_validate(spec.as_json()) == spec
+    assert spec.as_json()["class"] == "marketing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "fix"),
+    [
+        (
+            {"id": "Spring News"},
+            "'Spring News' is not an id",
+            "Use up to 63 of a-z, 0-9 and '-', not starting with '-'",
+        ),
+        ({"id": None}, "'id' is missing", "Add 'id:'"),
+        ({"clas": "marketing"}, "unknown key 'clas'", "Did you mean 'class'?"),
+        (
+            {"class": "transactionl"},
+            "'transactionl' is not a value of 'class'",
+            "Did you mean 'transactional'?",
+        ),
+        ({"channels": []}, "no channel is listed", "Write channels: [email, sms]"),
+        ({"channels": ["sms", "sms"]}, "a channel is listed twice", "List each channel once"),
+        ({"channels": ["emial"]}, "'emial' is not a value of 'channels'", "Did you mean 'email'?"),
+        ({"channels": ["whatsapp"]}, "campaigns cannot use the channel 'whatsapp'", "Use one of: email, sms"),
+        (
+            {"sender": {"from_email": "not-an-address", "from_name": "X"}},
+            "the e-mail address is not valid",
+            "Write e.g. hello@lakeside.example",
+        ),
+        (
+            {"sender": {"from_email": "a@lakeside.example", "from_name": "X\r\nBcc: y"}},
+            "it contains a line break",
+            "Write it on one line",
+        ),
+        (
+            {"sender": {"from_email": "a@lakeside.example", "from_name": "X", "sms_from": "+0 12"}},
+            "the SMS sender is not valid",
+            "Use '+' and digits, a short code, a Messaging Service SID or a name",
+        ),
+        (
+            {"sender": {"from_email": "a@lakeside.example", "from_name": "X", "replyto": "b@c.example"}},
+            "unknown key 'replyto'",
+            "Did you mean 'reply_to'?",
+        ),
+        (
+            {"postal_address": " "},
+            "marketing e-mail needs a postal address",
+            "Add 'postal_address:' here or in organisation.yaml",
+        ),
+        (
+            {"templates": {"email": {"subject": "x", "html": "x.html"}}, "variants": None},
+            "channel 'sms' has no templates",
+            "Add 'sms:' under templates, or drop the channel",
+        ),
+        (
+            {"templates": {"email": {"subject": "a\nb", "html": "x.html"}, "sms": {"text": "x"}}},
+            "it contains a line break",
+            "Write it on one line",
+        ),
+        (
+            {"templates": {"email": {"subject": "a", "html": "x", "txt": "x"}, "sms": {"text": "x"}}},
+            "unknown key 'txt'",
+            "Did you mean 'text'?",
+        ),
+        (
+            {"variants": [{"name": "a", "weight": 0}]},
+            "'weight' should be greater than or equal to 1",
+            "Correct the value",
+        ),
+        (
+            {"variants": [{"name": "a"}, {"name": "a"}]},
+            "two variants have the same name",
+            "Give each variant its own name",
+        ),
+        (
+            {
+                "channels": ["email"],
+                "templates": {"email": {"subject": "x", "html": "x.html"}},
+                "variants": [{"name": "a", "templates": {"sms": {"text": "x"}}}],
+            },
+            "variant 'a' overrides missing sms templates",
+            "Add them to 'templates'",
+        ),
+        ({"batch_size": 1001}, "'batch_size' should be less than or equal to 1000", "Correct the value"),
+        (
+            {"schedule": {"at": "2026-12-01T09:00:00"}},
+            "the time has no offset",
+            "Add the offset from UTC, e.g. -05:00 or Z",
+        ),
+        ({"schedule": {"cron": "0 9 * * 1"}}, "'time_zone' is missing", "Add 'time_zone:'"),
+        (
+            {"schedule": {"cron": "0 9 * * 1", "timezone": "UTC"}},
+            "unknown key 'timezone'",
+            "Did you mean 'time_zone'?",
+        ),
+    ],
+)
+def test_faults_say_what_to_do(changes, problem, fix):
+    assert problems(changed(**changes))[0] == (problem, fix)
+
+
+def test_every_fault_is_found():
+    found = problems(changed(id="-", batch_size=0, channels=["fax"]))
+
+    assert [problem for problem, _ in found] == [
+        "'-' is not an id",
+        "'fax' is not a value of 'channels'",
+        "'batch_size' should be greater than or equal to 1",
+    ]
+
+
+def test_only_marketing_email_needs_a_postal_address():
+    for changes in ({"class": "transactional"}, {"channels": ["sms"]}):
+        assert CampaignSpec.model_validate(changed(postal_address=None, **changes)).postal_address == ""
+
+
+def test_a_variant_changes_only_what_it_names():
+    spec = CampaignSpec.model_validate(VALID)
+
+    assert message_sources(spec, TEMPLATES, Channel.EMAIL, "b") == {
+        "subject": TemplateSource(name="b.subject.txt", source="Hi"),
+        "html": TemplateSource(name="news.html", source="<p>"),
+        "text": TemplateSource(name="news.txt", source="text"),
+    }
+    assert message_sources(spec, TEMPLATES, Channel.SMS, "b") == {
+        "text": TemplateSource(name="news.sms.txt", source="sms")
+    }
+
+
+def test_an_inline_subject_needs_no_file_and_text_may_be_left_out():
+    templates = {"email": {"subject": "Hi {{ name }}", "html": "news.html"}}
+    spec = CampaignSpec.model_validate(changed(channels=["email"], templates=templates, variants=None))
+
+    assert message_sources(spec, TEMPLATES, Channel.EMAIL) == {
+        "subject": TemplateSource(name="subject", source="Hi {{ name }}"),
+        "html": TemplateSource(name="news.html", source="<p>"),
+    }
+
+
+def test_asking_for_an_unknown_variant_or_channel_raises():
+    spec = CampaignSpec.model_validate(VALID)
+
+    with pytest.raises(KeyError):
+        spec.templates_of(Channel.EMAIL, "c")
+    with pytest.raises(KeyError):
+        spec.templates_of(Channel.WHATSAPP)
+
+
+def test_template_references_say_where_each_file_is_named():
+    assert template_references(CampaignSpec.model_validate(VALID)) == {
+        ("templates", "email", "html"): "news.html",
+        ("templates", "email", "text"): "news.txt",
+        ("templates", "sms", "text"): "news.sms.txt",
+        ("variants", 1, "templates", "email", "subject"): "b.subject.txt",
+    }
+
+
+def test_the_digest_depends_on_content_alone():
+    spec = CampaignSpec.model_validate(VALID)
+    reordered = CampaignSpec.model_validate(dict(reversed(VALID.items())))
+    backwards = dict(reversed(TEMPLATES.items()))
+
+    assert digest(spec, TEMPLATES) == digest(reordered, backwards)
+    assert digest(spec, TEMPLATES) != digest(spec, TEMPLATES | {"news.html": "<p> "})
+    assert digest(spec, TEMPLATES) != digest(CampaignSpec.model_validate(changed(batch_size=999)), TEMPLATES)
+    assert len(digest(spec, TEMPLATES)) == 64

@@ -1,0 +1,84 @@
+-- name: planned_contacts
+select contact_id, channel from campaign.messages where send_id = $send_id
+
+-- name: audience_of_send
+select contact_id from campaign.audiences where send_id = $send_id
+
+-- name: eligibility_facts
+-- What the rules look at, per contact of the audience. Addresses never leave the process that reads them.
+select c.contact_id, c.email, c.phone, c.consent_source, p.contact_id is not null as is_planned
+from campaign.audiences a
+join core.contacts c using (contact_id)
+left join (select distinct contact_id from campaign.messages where send_id = $send_id) p using (contact_id)
+where a.send_id = $send_id
+
+-- name: decisions_kept
+-- Who is in the plan has been decided: those decisions stay as they were.
+select d.contact_id, d.channel, d.decision, d.rules, d.decided_at
+from campaign.decisions d
+semi join (select contact_id from campaign.messages where send_id = $send_id) planned using (contact_id)
+where d.send_id = $send_id
+
+-- name: plannable
+-- Allowed contacts whom the plan lacks, with the channels they may be reached on.
+select d.contact_id, list(d.channel) as channels, any_value(c.language) as language,
+       any_value(e.engagement_score) as engagement_score
+from campaign.decisions d
+join core.contacts c using (contact_id)
+left join core.engagement e using (contact_id)
+where d.send_id = $send_id and d.decision = 'allowed'
+  and not exists (select 1 from campaign.messages m where m.send_id = $send_id and m.contact_id = d.contact_id)
+group by d.contact_id
+order by d.contact_id
+
+-- name: next_generation
+select coalesce(max(generation) + 1, 0) from campaign.messages where send_id = $send_id
+
+-- name: generations
+select generation, count(*) as messages from campaign.messages where send_id = $send_id
+group by generation order by generation
+
+-- name: planned_messages
+select message_id, contact_id, channel, lane, variant, due_at
+from campaign.messages where send_id = $send_id and generation = $generation
+order by lane, variant, due_at, message_id
+
+-- name: attribute_structure
+select json_group_structure(c.attributes::json)
+from core.contacts c semi join wanted_contacts using (contact_id)
+
+-- name: contact_values
+select c.contact_id, c.email, c.phone, c.name, c.language, c.time_zone, c.country, c.region, c.postcode,
+       c.external_id, json_transform(c.attributes::json, $structure) as attributes
+from core.contacts c join wanted_contacts w using (contact_id)
+
+-- name: funnel
+-- The sums every send must keep: audience = messages + excluded; messages = the sum of their states.
+with latest as (
+    select message_id, arg_max(status, outcome_id) as status
+    from core.outcomes where send_id = $send_id group by message_id
+)
+select
+    (select count(*) from campaign.audiences where send_id = $send_id) as audience,
+    (select count(*) from campaign.audiences a where a.send_id = $send_id
+        and not exists (select 1 from campaign.decisions d where d.send_id = $send_id
+                        and d.contact_id = a.contact_id and d.decision = 'allowed')) as excluded,
+    (select count(*) from campaign.messages where send_id = $send_id) as messages,
+    (select count(distinct message_id) from campaign.messages where send_id = $send_id) as distinct_messages,
+    count(*) filter (where status = 'accepted') as accepted,
+    count(*) filter (where status = 'refused') as refused,
+    count(*) filter (where status = 'deferred') as deferred,
+    count(*) filter (where status = 'cancelled') as cancelled,
+    count(*) filter (where status = 'unknown') as unknown
+from latest
+
+-- name: exclusions
+select r.rule_id, r.evidence_kind, count(distinct contact_id) as contacts
+from (
+    select d.contact_id, unnest(d.rules).rule_id as rule_id,
+           -- Evidence may name another contact; its kind does not.
+           regexp_replace(unnest(d.rules).evidence, '[0-9a-f]{32}', '…') as evidence_kind
+    from campaign.decisions d
+    where d.send_id = $send_id and d.decision = 'excluded'
+) r
+group by all order by contacts desc, rule_id

@@ -1,0 +1,42 @@
+-- Whom we must not reach. Every change leaves an audit row in the same statement; keys only, no addresses.
+
+-- name: suppress
+-- The first reason stays. Ordered, so that two receivers with the same rows cannot lock each other out.
+with added as (
+    insert into suppression (organisation_id, channel, address_key, reason, source, contact_id)
+    select * from unnest(
+        %(organisation_ids)s::text[], %(channels)s::text[], %(address_keys)s::bytea[],
+        %(reasons)s::text[], %(sources)s::text[], %(contact_ids)s::text[]
+    ) as new (organisation_id, channel, address_key, reason, source, contact_id)
+    order by organisation_id, channel, address_key
+    on conflict do nothing
+    returning organisation_id, channel, address_key, reason, source
+)
+insert into audit (actor, action, subject, details)
+select source, 'suppress', concat_ws('/', organisation_id, channel, encode(address_key, 'hex')),
+       jsonb_build_object('reason', reason)
+from added
+
+-- name: lift
+with removed as (
+    delete from suppression
+    where organisation_id = %(organisation_id)s and channel = %(channel)s
+      and address_key = any(%(address_keys)s::bytea[]) and reason = any(%(reasons)s::text[])
+    returning organisation_id, channel, address_key, reason
+)
+insert into audit (actor, action, subject, details)
+select %(actor)s, 'lift', concat_ws('/', organisation_id, channel, encode(address_key, 'hex')),
+       jsonb_build_object('reason', reason)
+from removed
+
+-- name: suppressed
+select distinct address_key from suppression
+where organisation_id in (%(organisation_id)s, '*') and channel = %(channel)s
+  and address_key = any(%(address_keys)s::bytea[])
+
+-- name: reasons
+-- The organisation's own reason before the one that holds for every one.
+select distinct on (address_key) address_key, reason from suppression
+where organisation_id in (%(organisation_id)s, '*') and channel = %(channel)s
+  and address_key = any(%(address_keys)s::bytea[])
+order by address_key, organisation_id desc
