@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from psycopg import sql
@@ -11,6 +12,8 @@ from psycopg import sql
 from comms_pipeline.ledger import launcher
 from comms_pipeline.ledger.migrate import migrate
 from comms_pipeline.ledger.server import Database, Server, connect_to
+from comms_pipeline.settings import load_settings
+from comms_pipeline.stores import Stores
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +48,27 @@ def database(postgres: Server, _migrated: str) -> Iterator[Server]:
     finally:
         for which in Database:
             _execute(postgres, "drop database {} with (force)", server.database_name(which))
+
+
+@pytest.fixture
+def stores(database: Server, tmp_path: Path) -> Iterator[Stores]:
+    """An installation on that server: a home of its own, keys, and the lake's empty tables."""
+    settings = load_settings(
+        tmp_path / "home",
+        database_url=database.url(),
+        secret_key="a secret for tests only",
+        sandbox=True,
+        sendgrid_api_key="SG.sandbox",
+        twilio_account_sid="AC" + "0" * 32,
+        twilio_auth_token="sandbox",
+        twilio_from="+15005550006",
+    )
+    opened = Stores(settings)
+    opened.lake.create_tables()
+    try:
+        yield opened
+    finally:
+        opened.lake.close()
 
 
 def _execute(server: Server, statement: str, *names: str) -> None:

@@ -17,7 +17,7 @@ from comms_pipeline.resources.stores import StoresResource
     kinds=vocabulary.LAKE_KINDS,
     description="What became of the messages, per send, channel and variant: counts and rates.",
 )
-def campaign_performance(stores: StoresResource) -> dg.MaterializeResult[None]:
+def campaign_performance(stores: StoresResource) -> dg.MaterializeResult:
     """Rebuild the mart."""
     rows = rebuild(stores, "mart.campaign_performance")
     with stores.lake.reader() as cursor:
@@ -43,7 +43,7 @@ def campaign_performance(stores: StoresResource) -> dg.MaterializeResult[None]:
     kinds=vocabulary.LAKE_KINDS,
     description="Where everybody of each send's audience ended up; the sums that must hold.",
 )
-def send_funnel(stores: StoresResource) -> dg.MaterializeResult[None]:
+def send_funnel(stores: StoresResource) -> dg.MaterializeResult:
     """Rebuild the mart."""
     return dg.MaterializeResult(metadata={"dagster/row_count": rebuild(stores, "mart.send_funnel")})
 
@@ -57,7 +57,7 @@ def send_funnel(stores: StoresResource) -> dg.MaterializeResult[None]:
     kinds={"html"},
     description="One page per send: funnel, reasons, engagement, time course.",
 )
-def campaign_report(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+def campaign_report(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Write the send's HTML report."""
     path = write_report(stores, context.partition_key)
     return dg.MaterializeResult(

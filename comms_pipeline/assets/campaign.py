@@ -11,14 +11,15 @@ from comms_pipeline.resources.stores import StoresResource
 
 @dg.asset(
     key=vocabulary.AUDIENCE,
-    deps=[vocabulary.CONTACTS, vocabulary.ENGAGEMENT, vocabulary.LEDGER_SENDS],
+    # It reads engagement too, as of now; drawn as a dependency, yesterday's send would depend on tomorrow's.
+    deps=[vocabulary.CONTACTS, vocabulary.LEDGER_SENDS],
     partitions_def=SENDS,
     group_name=vocabulary.SENDING_GROUP,
     owners=vocabulary.MARKETING,
     kinds=vocabulary.LAKE_KINDS,
     description="Whom the campaign means: every contact its audience definition selects, before any rule.",
 )
-def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Select the audience of the partition's send."""
     send = stages.context_of(stores, context.partition_key)
     count = stages.write_audience(stores, send)
@@ -42,7 +43,7 @@ def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Ma
     description="Who may be reached: one decision per contact and channel, with every rule that spoke against it, "
     "its version and its evidence.",
 )
-def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Run all rules over the whole audience."""
     send = stages.context_of(stores, context.partition_key)
     decisions = stages.write_decisions(stores, send)
@@ -80,7 +81,7 @@ def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg
     ],
     description="The plan: who gets what, when, through what. Ids only; planning again only adds whom it lacks.",
 )
-def messages(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult[None]:
+def messages(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Plan the messages; a template that cannot be rendered for everybody fails here, before anything is sent."""
     send = stages.context_of(stores, context.partition_key)
     added = stages.write_messages(stores, send)

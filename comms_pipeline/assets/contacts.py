@@ -10,11 +10,12 @@ from comms_pipeline.resources.stores import StoresResource
 
 
 class ContactFile(dg.Config):
-    """What to import. Without a mapping, columns are recognised by their names; `organisation` is then needed."""
+    """What to import. Without a mapping, columns are recognised by name, and the other two are needed."""
 
     path: str
     mapping: str | None = None
     organisation: str | None = None
+    consent: str | None = None
 
 
 @dg.asset(
@@ -27,13 +28,14 @@ class ContactFile(dg.Config):
 )
 def contacts(
     context: dg.AssetExecutionContext, config: ContactFile, stores: StoresResource
-) -> dg.MaterializeResult[None]:
+) -> dg.MaterializeResult:
     """Import one file, whole or not at all."""
     report = import_contacts(
         stores,
         Path(config.path),
         Path(config.mapping) if config.mapping else None,
         organisation=config.organisation,
+        consent_source=config.consent,
         progress=lambda rows: context.log.info(f"{rows:,} rows read"),
     )
     return dg.MaterializeResult(

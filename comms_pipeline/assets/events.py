@@ -18,7 +18,7 @@ from comms_pipeline.resources.stores import StoresResource
     description="Every event as a provider told it, personal fields removed; drained from the ledger's landing "
     "exactly once.",
 )
-def provider_events(stores: StoresResource) -> dg.MaterializeResult[None]:
+def provider_events(stores: StoresResource) -> dg.MaterializeResult:
     """Drain the landing."""
     loaded = load_provider_events(stores)
     return dg.MaterializeResult(
@@ -34,7 +34,7 @@ def provider_events(stores: StoresResource) -> dg.MaterializeResult[None]:
     kinds=vocabulary.LAKE_KINDS,
     description="What the provider answered to each message, every attempt; the highest outcome_id is its state.",
 )
-def outcomes(stores: StoresResource) -> dg.MaterializeResult[None]:
+def outcomes(stores: StoresResource) -> dg.MaterializeResult:
     """Drain the outcome feed."""
     return dg.MaterializeResult(metadata={"outcomes_loaded": load_outcomes(stores)})
 
@@ -50,7 +50,7 @@ def outcomes(stores: StoresResource) -> dg.MaterializeResult[None]:
     kinds=vocabulary.LAKE_KINDS,
     description="Each event once, however often it was told, matched to its message, with a verdict on who did it.",
 )
-def events(stores: StoresResource) -> dg.MaterializeResult[None]:
+def events(stores: StoresResource) -> dg.MaterializeResult:
     """Deduplicate and match."""
     added = refresh_events(stores)
     with stores.lake.reader() as cursor:
@@ -78,6 +78,6 @@ def events(stores: StoresResource) -> dg.MaterializeResult[None]:
     kinds=vocabulary.LAKE_KINDS,
     description="How much each contact listens (0-1), from what people did, fading with time. Feeds the next plan.",
 )
-def engagement(stores: StoresResource) -> dg.MaterializeResult[None]:
+def engagement(stores: StoresResource) -> dg.MaterializeResult:
     """Score every contact that ever got a message."""
     return dg.MaterializeResult(metadata={"dagster/row_count": rebuild(stores, "core.engagement")})

@@ -1,5 +1,6 @@
 """How the command line talks: tables, progress, one-line errors. No logic, no stores."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -7,7 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console(highlight=False)
+# Piped or redirected there is no window to fit: wide enough that tables keep their rows on one line.
+_WIDE = None if sys.stdout.isatty() else 200
+out = Console(highlight=False, width=_WIDE)
 err = Console(stderr=True, highlight=False)
 
 

@@ -16,7 +16,10 @@ def import_contacts(
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or NDJSON.")],
     mapping: Annotated[Path | None, typer.Option("--map", help="YAML: what becomes of which column.")] = None,
     organisation: Annotated[
-        str | None, typer.Option(help="Whose contacts; needed without a mapping.")
+        str | None, typer.Option(help="Whose contacts these are; needed without a mapping.")
+    ] = None,
+    consent: Annotated[
+        str | None, typer.Option(help="Where their consent comes from; needed without a mapping.")
     ] = None,
 ) -> None:
     """Import contacts, whole or not at all. Importing the same file again changes nothing."""
@@ -29,6 +32,7 @@ def import_contacts(
             file,
             mapping,
             organisation=organisation,
+            consent_source=consent,
             progress=lambda rows: progress.update(TaskID(0), note=f"{rows:,} rows"),
         )
     out.print(

@@ -139,7 +139,7 @@ def _services(stores: Stores) -> Iterator[None]:
 def _start(stores: Stores, name: str) -> "subprocess.Popen[bytes]":
     log = (stores.settings.home / f"{name}.log").open("ab")
     with log:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "comms_pipeline.cli", "serve", name],
             env={**os.environ, "COMMS_HOME": str(stores.settings.home)},
             stdout=log,

@@ -43,7 +43,7 @@ def prepare_home(settings: Settings) -> Settings:
             "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
             "TWILIO_FROM": SANDBOX_SENDER,
         }
-        note = "# Made by `comms init`. The provider keys are the sandbox's; set real ones in .env or the environment.\n"
+        note = "# Made by `comms init`. The provider keys are the sandbox's; set real ones in .env.\n"
         _write_secret(path, note + "".join(f"{PREFIX}{name}={value}\n" for name, value in values.items()))
     return load_settings(home)
 

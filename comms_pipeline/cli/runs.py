@@ -13,8 +13,6 @@ from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.stores import Stores
 
-_QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
 
 class RunFailed(CommsError):
     """A run did not succeed; the culprit is its job, the problem its first cause."""
@@ -26,7 +24,9 @@ class Runs:
     def __init__(self, stores: Stores, instance: dg.DagsterInstance) -> None:
         self._stores = stores
         self._instance = instance
-        self._definitions = build_definitions(stores.settings, {"stores": stores})
+        self._definitions = build_definitions(
+            stores.settings, {"stores": stores}, log_level="CRITICAL"
+        )
 
     @classmethod
     @contextmanager
@@ -45,7 +45,7 @@ class Runs:
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=send_id,
-            run_config={**_QUIET, **(config or {})},
+            run_config=dict(config or {}),
             tags={"send": send_id} if send_id else None,
             raise_on_error=False,
         )

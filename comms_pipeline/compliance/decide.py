@@ -14,7 +14,7 @@ _RULE_FIELDS = pl.Struct({"rule_id": pl.String, "version": pl.Int32, "evidence":
 def decide(
     contacts: pl.DataFrame, rules: Sequence[Rule], *, channel: Channel, message_class: MessageClass
 ) -> pl.DataFrame:
-    """One row per contact: `contact_id`, `channel`, `decision` (allowed, excluded), `rules` (those failed, all of them).
+    """One row per contact: `contact_id`, `channel`, `decision` (allowed, excluded), `rules` (all those failed).
 
     `contacts` has the columns named in `checks`. A rule that does not cover this channel or class is not run.
     """

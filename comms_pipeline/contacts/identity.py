@@ -60,9 +60,12 @@ class SeenContacts:
             low=digest.bin.slice(8, 8).bin.reinterpret(dtype=pl.UInt64),
             source_row="source_row",
         )
-        known = halves.join(self._seen, on=["high", "low"], how="left", maintain_order="left")
+        # A join costs memory for its right side and for keys of two columns: narrowed by one half first,
+        # all that was ever seen is neither.
+        again = self._seen.join(halves, on="high", how="semi")
+        known = halves.join(again, on=["high", "low"], how="left", maintain_order="left")
         first = pl.coalesce("first_row", pl.col("source_row").first().over("high", "low"))
         known = known.with_columns(first_row=first)
         fresh = known.filter(pl.col("first_row") == pl.col("source_row"))
-        self._seen = pl.concat([self._seen, fresh.select("high", "low", "first_row")], rechunk=True)
+        self._seen = pl.concat([self._seen, fresh.select("high", "low", "first_row")])
         return known["first_row"]

@@ -124,6 +124,8 @@ class Interpreter:
     def _statement(self, part: str, node: nodes.Node, path: Path, budget: int) -> list[Path]:
         if isinstance(node, nodes.TemplateData):
             return [path.then(part, node.data)]
+        if isinstance(node, nodes.ExprStmt):
+            return [path]  # only there for the code generator
         if isinstance(node, nodes.If):
             return self._branch(part, node, _branches(node), path, budget)
         if isinstance(node, nodes.CondExpr):

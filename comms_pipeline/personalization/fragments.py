@@ -141,7 +141,7 @@ class FragmentRunner:
         problem, fix = _PROBLEMS.get(answer.kind, unknown)
         match = _UNDEFINED.search(answer.message) if answer.kind == "UndefinedError" else None
         name = (match[1] or match[2]) if match else ""
-        if name in _written_names(self._program.nodes[part]):
+        if name and name in _written_names(self._program.nodes[part]):
             problem, fix = f"{name} is undefined", f"{suggestion(name, rows.names())}{_GUARD}"
         problem = _counted(problem, count, rows)
         if answer.file != FRAGMENT_FILE:

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 from jinja2 import nodes
 
 from comms_pipeline.domain.errors import TemplateError
-from comms_pipeline.personalization.names import assigned_names, read_names
+from comms_pipeline.personalization.names import assigned_names, read_names, trapped_name
 from comms_pipeline.personalization.syntax import (
     File,
     TemplateSource,
@@ -74,6 +74,11 @@ def load(sources: Mapping[str, TemplateSource], includes: Mapping[str, str]) -> 
         body = _Joiner(files, includes).template(source.name, source.text, {}, ())
         trees[part] = nodes.Template(body, lineno=start)
         check_depth(files, trees[part])
+        trap = trapped_name(body)
+        if trap is not None:
+            where, name = trap
+            problem = f"{name} is read inside a block or loop before it is set here: Jinja2 finds it undefined there"
+            raise template_error(files, where.lineno, problem, "Set it under another name.")
     numbered = {part: list(_walk(tree)) for part, tree in trees.items()}
     return Program(
         sources=sources,
@@ -163,7 +168,7 @@ class _Joiner:
             if isinstance(node, nodes.Include):
                 joined += self._include(node, place)
             elif isinstance(node, nodes.Block):
-                joined.append(self._block(node, place))
+                joined += self._block(node, place)
             elif isinstance(node, nodes.Output):
                 joined += self._output(node, place)
             else:
@@ -194,9 +199,9 @@ class _Joiner:
         check_depth(self._files, scope)
         for unseen in sorted(_UNSEEN_IN_INCLUDES & read_names(scope)):
             self._refuse(node, f"{name} reads {unseen}, which an include cannot see", "Pass it with set.")
-        return [scope]
+        return [look_up(sorted(read_names(scope)), scope.lineno), scope]
 
-    def _block(self, node: nodes.Block, place: "_Place") -> nodes.Node:
+    def _block(self, node: nodes.Block, place: "_Place") -> list[nodes.Node]:
         chain = place.chains[node.name]
         if chain[-1].required:
             self._refuse(
@@ -206,7 +211,7 @@ class _Joiner:
 
     def _link(
         self, node: nodes.Node, chain: list[nodes.Block], place: "_Place", *, is_scoped: bool
-    ) -> nodes.Node:
+    ) -> list[nodes.Node]:
         """The nearest block of a chain (base first), put at `node`; `super()` inside it is the rest of the chain."""
         block = chain[-1]
         self._spend(block, block.body)
@@ -225,14 +230,14 @@ class _Joiner:
             self._refuse(
                 node, f"block {block.name} cannot see {min(hidden)}, set in the block around it", fix
             )
-        return scope
+        return [look_up(sorted(read_names(scope)), scope.lineno), scope]
 
     def _output(self, node: nodes.Output, place: "_Place") -> list[nodes.Node]:
         """An output, cut where it prints `super()`."""
         joined: list[nodes.Node] = []
         for child in node.nodes:
             if _is_super(child) and place.above:
-                joined.append(self._link(child, place.above, place, is_scoped=False))
+                joined += self._link(child, place.above, place, is_scoped=False)
             else:
                 joined.append(nodes.Output([child], lineno=child.lineno))
         for name in node.find_all(nodes.Name):
@@ -296,6 +301,16 @@ def _clone(node: nodes.Node) -> nodes.Node:
         setattr(copied, name, _clone(value) if isinstance(value, nodes.Node) else value)
     copied.lineno, copied.environment = node.lineno, node.environment
     return copied
+
+
+def look_up(names: Iterable[str], position: int = 1) -> nodes.Stmt:
+    """A statement that reads names and does nothing: they are then looked up in the context, once for the scope it is in.
+
+    Without it a scope within finds a name undefined that the scope around it sets later, which is right for a scope of
+    the template's own, but not for a template joined into another or a fragment taken out of one.
+    """
+    read: list[nodes.Expr] = [nodes.Name(name, "load", lineno=position) for name in names]
+    return nodes.ExprStmt(nodes.Tuple(read, "load", lineno=position), lineno=position)
 
 
 def _is_super(node: nodes.Node) -> bool:

@@ -119,3 +119,68 @@ class _Reader:
     def _import(self, node: nodes.Import | nodes.FromImport, bound: set[str]) -> None:
         self.visit_all([node.template], bound)
         bound |= assigned_names(node)
+
+
+def trapped_name(body: Iterable[nodes.Node]) -> tuple[nodes.Node, str] | None:
+    """A name that a scope inside `body` reads before `body` sets it, with the place where it is set.
+
+    Jinja2 decides once per scope whether a name is the scope's own. If its first use there is an unconditional set,
+    scopes inside that read it earlier find it undefined, even though the context has it.
+    """
+    frame = _Frame()
+    frame.visit(body)
+    return frame.traps[0] if frame.traps else None
+
+
+class _Frame:
+    """The names of one scope in the order in which Jinja2's symbol analysis meets them."""
+
+    def __init__(self) -> None:
+        self.traps: list[tuple[nodes.Node, str]] = []
+        self._loaded: set[str] = set()
+        self._read_inside: set[str] = set()
+
+    def visit(self, body: Iterable[nodes.Node], stored: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Names certainly stored after `body`."""
+        for node in body:
+            if isinstance(node, nodes.If):
+                stored = self._if(node, stored)
+                continue
+            if isinstance(node, nodes.Scope | nodes.AssignBlock):
+                inner = _Frame()
+                inner.visit(node.body)
+                self.traps += inner.traps
+            if isinstance(node, nodes.Assign | nodes.Output | nodes.ExprStmt):
+                self._load(node, stored)
+            elif _is_autoescape(node) or not isinstance(node, nodes.Scope | nodes.Macro):
+                # Joined templates look names up by themselves (see inheritance), macros when they are called.
+                self._read_inside |= read_names(node) - self._loaded - stored
+            stored = self._store(node, assigned_names(node), stored)
+        return stored
+
+    def _if(self, node: nodes.If, stored: frozenset[str]) -> frozenset[str]:
+        branches = [node, *node.elif_]
+        for branch in branches:
+            self._load(branch.test, stored)
+        traps = self.traps
+        self.traps = []  # what only some branches store is looked up outside first: no trap
+        ends = [self.visit(body, stored) for body in [*(branch.body for branch in branches), node.else_]]
+        always = frozenset.intersection(*ends)
+        self.traps = [*traps, *((where, name) for where, name in self.traps if name in always)]
+        self._loaded |= frozenset.union(*ends) - always
+        return always
+
+    def _load(self, node: nodes.Node, stored: frozenset[str]) -> None:
+        names = [node] if isinstance(node, nodes.Name) else node.find_all(nodes.Name)
+        self._loaded |= {name.name for name in names if name.ctx == "load"} - stored
+
+    def _store(self, node: nodes.Node, names: frozenset[str], stored: frozenset[str]) -> frozenset[str]:
+        trapped = (names & self._read_inside) - self._loaded - stored
+        self.traps += [(node, name) for name in sorted(trapped)]
+        return stored | names
+
+
+def _is_autoescape(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Scope) and any(
+        isinstance(item, nodes.ScopedEvalContextModifier) for item in node.body
+    )

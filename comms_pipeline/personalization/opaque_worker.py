@@ -19,7 +19,7 @@ from jinja2.exceptions import TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from comms_pipeline.personalization.environment import template_environment
-from comms_pipeline.personalization.inheritance import Program, load
+from comms_pipeline.personalization.inheritance import Program, load, look_up
 from comms_pipeline.personalization.syntax import TemplateSource
 from comms_pipeline.personalization.wire import FRAGMENT_FILE, HEADER, decode, pack, unpack
 
@@ -51,20 +51,21 @@ class _Renderer:
         self, fragment: Mapping[str, Any], names: list[str], rows: list[list[Any]]
     ) -> dict[str, object]:
         """Answers of as many rows as fit: `[text, null]`, or `[null, {kind, message, position, file}]`."""
+        template = self._template(fragment, names)
         answers: list[object] = []
         size = 0
         for row in rows:
             if size > _ANSWER_BYTES:
                 break
+            values = dict(zip(names, map(decode, row), strict=True))
             try:
-                text = self._render_row(
-                    self._template(fragment), dict(zip(names, map(decode, row), strict=True))
-                )
+                text = self._render_row(template, values)
                 text.encode()
-                answers.append([text, None])
-                size += len(text)
             except Exception as error:
                 answers.append([None, _describe(error)])
+            else:
+                answers.append([text, None])
+                size += len(text)
         return {"answers": answers}
 
     def _render_row(self, template: Template, values: dict[str, object]) -> str:
@@ -77,25 +78,21 @@ class _Renderer:
             pieces.append(piece)
         return "".join(pieces)
 
-    def _template(self, fragment: Mapping[str, Any]) -> Template:
-        key = _key(fragment)
+    def _template(self, fragment: Mapping[str, Any], names: list[str]) -> Template:
+        key = repr((sorted(fragment.items()), names))
         if key not in self._templates:
             if self._program is None:
                 raise RuntimeError("nothing is loaded")
             part = fragment["part"]
             numbered = self._program.nodes[part]
-            body = [numbered[number] for number in fragment["prelude"]]
-            body += list(_statements(numbered[fragment["node"]], fragment["kind"]))
+            body = [look_up(names), *(numbered[number] for number in fragment["prelude"])]
+            body += _statements(numbered[fragment["node"]], fragment["kind"])
             environment = self._environments[self._program.sources[part].is_html]
             tree = nodes.Template(body, lineno=1).set_environment(environment)
             source = generate(tree, environment, FRAGMENT_FILE, FRAGMENT_FILE, optimized=False)  # type: ignore[arg-type]
             code = compile(source or "", FRAGMENT_FILE, "exec")
             self._templates[key] = Template.from_code(environment, code, {})
         return self._templates[key]
-
-
-def _key(fragment: Mapping[str, Any]) -> str:
-    return repr((fragment["part"], fragment["prelude"], fragment["node"], fragment["kind"]))
 
 
 def _statements(node: nodes.Node, kind: str) -> Iterator[nodes.Node]:

@@ -34,13 +34,8 @@ def decisions_of(
     fresh = [_decide_channel(facts, ledger, spec, channel, secret) for channel in spec.channels]
     # pl() gives DuckDB's own name of the zone; one spelling is enough.
     kept = kept.with_columns(pl.col("decided_at").dt.convert_time_zone("UTC"))
-    return pl.concat(
-        [kept, *(frame.with_columns(decided_at=pl.lit(now)) for frame in fresh)], how="diagonal_relaxed"
-    ).select(send_id=pl.lit(send_id), *_columns())
-
-
-def _columns() -> dict[str, pl.Expr]:
-    return {name: pl.col(name) for name in ("contact_id", "channel", "decision", "rules", "decided_at")}
+    dated = (frame.with_columns(decided_at=pl.lit(now)) for frame in fresh)
+    return pl.concat([kept, *dated], how="diagonal_relaxed").with_columns(send_id=pl.lit(send_id))
 
 
 def _decide_channel(

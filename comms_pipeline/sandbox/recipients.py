@@ -146,6 +146,8 @@ FORCED_ACTS = {
     "complain": Acts(opens=True, complains=True),
 }
 
+_FATE_WORDS, _ACT_WORDS = tuple(FORCED_FATES), tuple(FORCED_ACTS)
+
 FORCED_REFUSALS = {"0002": 21211, "0006": 21614, "0009": 21610}
 FORCED_UNDELIVERED = {"0003": 30005, "0004": 30003, "0005": 30006}
 UNDELIVERED_SHARES = ((30003, 0.015), (30005, 0.007), (30006, 0.008))
@@ -189,18 +191,16 @@ def email_steps(seed: int, address: str, message: str) -> list[Step]:
 
 
 def _fate(address: str, habits: tuple[float, ...]) -> EmailFate:
-    for word, fate in FORCED_FATES.items():
-        if address.startswith(word):
-            return fate
-    if address.startswith(tuple(FORCED_ACTS)):
+    if address.startswith(_FATE_WORDS):
+        return next(fate for word, fate in FORCED_FATES.items() if address.startswith(word))
+    if address.startswith(_ACT_WORDS):
         return EmailFate.DELIVERED
     return _pick(habits[0], EMAIL_SHARES) or EmailFate.DELIVERED
 
 
 def _acts(address: str, habits: tuple[float, ...], draws: tuple[float, ...]) -> Acts:
-    for word, acts in FORCED_ACTS.items():
-        if address.startswith(word):
-            return acts
+    if address.startswith(_ACT_WORDS):
+        return next(acts for word, acts in FORCED_ACTS.items() if address.startswith(word))
     opens = draws[0] < next(rate for share, rate in OPEN_RATES if habits[1] < share)
     return Acts(
         opens=opens,
@@ -218,10 +218,11 @@ def _engagement(acts: Acts, arrival: float, draws: tuple[float, ...]) -> list[St
         steps.append(Step(arrival + 0.1 + 0.5 * draws[13], Happening.SCANNED, draws[13]))
     if acts.proxied:
         steps.append(Step(arrival + 0.2 + draws[14], Happening.OPENED_BY_MACHINE, draws[14]))
+    if not acts.opens:
+        return steps
     opened = arrival + 3 + 2 * _spread(draws[15], 8)
     clicked = opened + 0.5 + _spread(draws[16], 8)
-    if acts.opens:
-        steps.append(Step(opened, Happening.OPENED, draws[17]))
+    steps.append(Step(opened, Happening.OPENED, draws[17]))
     if acts.clicks:
         steps.append(Step(clicked, Happening.CLICKED, draws[18]))
     if acts.unsubscribes:

@@ -80,5 +80,8 @@ from (
            regexp_replace(unnest(d.rules).evidence, '[0-9a-f]{32}', '…') as evidence_kind
     from campaign.decisions d
     where d.send_id = $send_id and d.decision = 'excluded'
+      -- Whoever is allowed on another channel gets a message: that is no exclusion.
+      and not exists (select 1 from campaign.decisions a where a.send_id = $send_id
+                      and a.contact_id = d.contact_id and a.decision = 'allowed')
 ) r
 group by all order by contacts desc, rule_id
