@@ -12,13 +12,8 @@ from comms_pipeline.sensors import SENSORS
 from comms_pipeline.settings import Settings, load_settings
 
 
-def build_definitions(
-    settings: Settings, overrides: dict[str, object] | None = None, *, log_level: str = "INFO"
-) -> dg.Definitions:
-    """Every asset, check, job, schedule and sensor; `overrides` replace resources by name.
-
-    `log_level` is what runs print; the UI keeps every event of a run whatever it is.
-    """
+def build_definitions(settings: Settings, overrides: dict[str, object] | None = None) -> dg.Definitions:
+    """Every asset, check, job, schedule and sensor; `overrides` replace resources by name."""
     return dg.Definitions(
         assets=[
             *dg.load_assets_from_modules([contacts, campaign, events, analytics]),
@@ -32,7 +27,6 @@ def build_definitions(
         resources={**build_resources(settings), **(overrides or {})},
         # A process per step costs two seconds a step; parallelism lives in the dispatch engine.
         executor=dg.in_process_executor,
-        loggers={"console": dg.colored_console_logger.configured({"log_level": log_level}, name="console")},
     )
 
 

@@ -89,6 +89,8 @@ _DAGSTER: dict[str, object] = {
     "telemetry": {"enabled": False},
     "nux": {"enabled": False},
     "run_queue": {"dequeue_interval_seconds": 1},
+    # What runs print; the UI keeps every event whatever this says.
+    "python_logs": {"python_log_level": "INFO"},
     "concurrency": {
         "pools": {"default_limit": 4, "granularity": "op"},
         "runs": {

@@ -14,6 +14,10 @@ from comms_pipeline.partitions import SENDS
 from comms_pipeline.stores import Stores
 
 
+# The command prints its own progress; the run's events are in the UI all the same.
+_QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
 class RunFailed(CommsError):
     """A run did not succeed; the culprit is its job, the problem its first cause."""
 
@@ -24,9 +28,7 @@ class Runs:
     def __init__(self, stores: Stores, instance: dg.DagsterInstance) -> None:
         self._stores = stores
         self._instance = instance
-        self._definitions = build_definitions(
-            stores.settings, {"stores": stores}, log_level="CRITICAL"
-        )
+        self._definitions = build_definitions(stores.settings, {"stores": stores})
 
     @classmethod
     @contextmanager
@@ -45,7 +47,7 @@ class Runs:
         result = self._definitions.resolve_job_def(job).execute_in_process(
             instance=self._instance,
             partition_key=send_id,
-            run_config=dict(config or {}),
+            run_config={**_QUIET, **(config or {})},
             tags={"send": send_id} if send_id else None,
             raise_on_error=False,
         )

@@ -79,7 +79,7 @@ class _Shape:
         """Without quotes a record is a line, and a cell what stands between delimiters: columns do it."""
         line, width = pl.col("line"), len(self.columns)
         lines = (
-            pl.DataFrame({"line": block})
+            pl.DataFrame({"line": block}, schema={"line": pl.String})
             .select(line.str.strip_chars_end("\r\n"))
             .filter(line != "")
             .select(

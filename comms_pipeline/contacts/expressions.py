@@ -148,7 +148,13 @@ class Fence:
 
     def _check_function(self, node: Node, place: str) -> None:
         name = node["function_name"].lower()
-        if node["schema"] or node["filter"] or node["distinct"] or node["order_bys"]["orders"]:
+        # The parser itself writes trim and [...] as functions of "main".
+        if (
+            node["schema"] not in {"", "main"}
+            or node["filter"]
+            or node["distinct"]
+            or node["order_bys"]["orders"]
+        ):
             raise _not_scalar(place)
         if name not in self.functions:
             problem = f"function '{name}' is unknown or not allowed in a mapping"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import polars as pl
 import psycopg
 
-from comms_pipeline.dispatch.leases import expire
+from comms_pipeline.dispatch.leases import Leases, expire
 from comms_pipeline.dispatch.payload import pack, unpack
 from comms_pipeline.dispatch.policy import judge
 from comms_pipeline.domain.content import Content
@@ -23,9 +23,6 @@ from comms_pipeline.ledger import batches, suppressions
 from comms_pipeline.ledger.batches import Child, Claim
 from comms_pipeline.providers.base import RESULTS, Envelope, Provider, SendReport, same_result
 
-CLAIM_LEASE_SECONDS = 60.0
-SENDING_LEASE_SECONDS = 120.0
-"""Longer than any request may take; after it a batch whose worker says nothing is unknown."""
 _IDLE_SECONDS = 0.5
 
 
@@ -68,6 +65,7 @@ class Lane:
         worker: str,
         send_id: str | None = None,
         linger_seconds: float = 0.0,
+        leases: Leases = Leases(),
         on_progress: Callable[[LaneReport], None] = lambda _: None,
         randomness: random.Random | None = None,
     ) -> None:
@@ -79,6 +77,7 @@ class Lane:
         self._worker = worker
         self._send_id = send_id
         self._linger_seconds = linger_seconds
+        self._leases = leases
         self._on_progress = on_progress
         # Jitter only spreads retries; nothing secret hangs on it.
         self._randomness = randomness or random.Random()  # noqa: S311
@@ -111,18 +110,21 @@ class Lane:
         room = asyncio.Semaphore(self._provider.limits.concurrency)
         waited = 0.0
         while True:
+            was_busy = self._in_flight > 0
+            # Read before marking, so that our lease never ends after the ledger's.
+            until = asyncio.get_running_loop().time() + self._leases.sending_seconds
             jobs = [] if self._is_stopping else await asyncio.to_thread(self._take, claiming)
             for job in jobs:
                 await room.acquire()
                 self._in_flight += 1
-                tasks.create_task(self._call(job, room))
+                tasks.create_task(self._call(job, room, until))
             if jobs:
                 waited = 0.0
             elif self._in_flight:
-                # What is in flight may come back as a child that is due at once.
                 self._recorded.clear()
                 await self._recorded.wait()
-            else:
+            elif not was_busy:
+                # What is in flight may come back as a child that is due at once: only now is nothing due.
                 pause = await asyncio.to_thread(self._pause, claiming, waited)
                 if pause is None:
                     return
@@ -138,7 +140,7 @@ class Lane:
             progress = batches.progress(claiming, self._send_id, self._lane)
         # What another worker has in hand comes back if it died: its lease ends within our patience.
         due_in = _IDLE_SECONDS if progress.in_flight else progress.due_in_seconds
-        if due_in is None or waited + due_in > self._linger_seconds:
+        if due_in is None or waited + max(due_in, 0.0) > self._linger_seconds:
             return None
         return max(due_in, _IDLE_SECONDS)
 
@@ -150,7 +152,7 @@ class Lane:
                 lane=self._lane,
                 worker=self._worker,
                 limit=self._provider.limits.concurrency,
-                lease_seconds=CLAIM_LEASE_SECONDS,
+                lease_seconds=self._leases.claim_seconds,
                 send_id=self._send_id,
             )
         if not claims:
@@ -158,7 +160,7 @@ class Lane:
         with claiming.transaction():
             self._load_contents(claiming, {claim.content_id for claim in claims})
             jobs = [self._check(claiming, claim) for claim in claims]
-            marked = batches.mark_sending(claiming, claims, lease_seconds=SENDING_LEASE_SECONDS)
+            marked = batches.mark_sending(claiming, claims, lease_seconds=self._leases.sending_seconds)
             batches.release_claims(claiming, [c for c in claims if c.batch_id not in marked])
         return [job for job in jobs if job.claim.batch_id in marked]
 
@@ -184,26 +186,43 @@ class Lane:
             ),
         )
 
-    async def _call(self, job: _Job, room: asyncio.Semaphore) -> None:
+    async def _call(self, job: _Job, room: asyncio.Semaphore, until: float) -> None:
+        """Call the provider within the batch's lease, which ends at `until` by the loop's clock."""
         try:
-            if job.payload.height == 0:
-                report = SendReport(results=RESULTS.to_frame())
-            else:
-                report = await self._provider.send(
-                    Envelope(
-                        batch_id=job.claim.batch_id,
-                        send_id=job.claim.send_id,
-                        organisation_id=job.claim.organisation_id,
-                        content=job.content,
-                        recipients=job.payload,
-                    )
-                )
-            if report.stop is not None:
-                self.report.stopped_by = report.stop
-                self.stop()
-            self._done.put_nowait((job, report))
+            async with asyncio.timeout_at(until):
+                report = await self._send(job, until)
+        except TimeoutError:
+            report = SendReport(
+                results=same_result(job.payload, OutcomeStatus.UNKNOWN),
+                error="the lease ran out while sending",
+            )
         finally:
             room.release()
+        if report.stop is not None:
+            self.report.stopped_by = report.stop
+            self.stop()
+        self._done.put_nowait((job, report))
+
+    async def _send(self, job: _Job, until: float) -> SendReport:
+        if job.payload.height == 0:
+            return SendReport(results=RESULTS.to_frame())
+        is_late = asyncio.get_running_loop().time() >= until
+        if is_late or self.report.stopped_by is not None:
+            # Marked, but it had to wait for its turn too long: not a byte left.
+            return SendReport(
+                results=same_result(job.payload, OutcomeStatus.DEFERRED),
+                retry_after_seconds=0.0,
+                stop=self.report.stopped_by,
+            )
+        return await self._provider.send(
+            Envelope(
+                batch_id=job.claim.batch_id,
+                send_id=job.claim.send_id,
+                organisation_id=job.claim.organisation_id,
+                content=job.content,
+                recipients=job.payload,
+            )
+        )
 
     async def _record(self, recording: psycopg.Connection) -> None:
         """Write whatever has come in, in one transaction, again and again."""

@@ -1,4 +1,6 @@
-"""Takes over what dead workers left behind. Asks no provider."""
+"""How long a claim holds, and taking over what dead workers left behind. Asks no provider."""
+
+from dataclasses import dataclass
 
 import psycopg
 
@@ -6,6 +8,15 @@ from comms_pipeline.dispatch.payload import pack, unpack
 from comms_pipeline.domain.outcome import OutcomeStatus
 from comms_pipeline.ledger import batches
 from comms_pipeline.providers.base import same_result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leases:
+    """How long others leave a batch alone. `sending_seconds` is longer than any one request may take."""
+
+    claim_seconds: float = 60.0
+    sending_seconds: float = 120.0
+    """From the mark on. No byte leaves later: whoever finds the batch then asks the provider about it."""
 
 
 def expire(connection: psycopg.Connection) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime
 import psycopg
 
 from comms_pipeline.dispatch.engine import Lane, LaneReport
-from comms_pipeline.dispatch.leases import expire
+from comms_pipeline.dispatch.leases import Leases, expire
 from comms_pipeline.dispatch.reconcile import ReconcileReport, reconcile
 from comms_pipeline.ledger import batches, sends
 from comms_pipeline.ledger.batches import Progress
@@ -32,6 +32,7 @@ def run_lane(
     lane: str,
     send_id: str,
     linger_seconds: float = LINGER_SECONDS,
+    leases: Leases = Leases(),
     on_progress: Callable[[LaneReport], None] = lambda _: None,
 ) -> LaneReport:
     """Send what is due of one send in one lane. Raises `ProviderMisconfigured` when the lane cannot work."""
@@ -42,6 +43,7 @@ def run_lane(
         worker=worker_name(),
         send_id=send_id,
         linger_seconds=linger_seconds,
+        leases=leases,
         on_progress=on_progress,
     )
     report = asyncio.run(runner.run())

@@ -1,6 +1,7 @@
 """Makes DuckDB find its extensions in installed wheels, so that nothing is downloaded at run time."""
 
 import importlib.util
+import secrets
 from pathlib import Path
 
 import duckdb
@@ -35,8 +36,7 @@ def link_extensions(folder: Path) -> Path:
         link = target / f"{name}.duckdb_extension"
         if not link.is_symlink() or link.readlink() != source:
             # Two processes may do this at once; replacing a temporary link is atomic.
-            temporary = target / f".{name}.{id(link):x}"
-            temporary.unlink(missing_ok=True)
+            temporary = target / f".{name}.{secrets.token_hex(8)}"
             temporary.symlink_to(source)
             temporary.replace(link)
     return folder

@@ -2,28 +2,28 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 import psycopg
 
 from comms_pipeline.domain.errors import DatabaseUnavailable
+from comms_pipeline.lake.catalog import WriteLock, catalog_unavailable, without_password
 from comms_pipeline.lake.extensions import link_extensions
 from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.sqlfiles import warehouse_root
 
-# Any constant will do; it must be the same in every process that writes this catalog.
-WRITE_LOCK = 0x1A4E
 ALIAS = "lake"
 
 
 class Lake:
     """A DuckLake: Parquet under `data_path`, catalog in Postgres.
 
-    `catalog` is a libpq keyword string. One DuckDB instance per object is opened on first use; readers get
-    cursors on it and see each commit of any process. Writers exclude each other, and maintenance, across
-    processes by a Postgres advisory lock: DuckLake loses acknowledged deletes that race maintenance.
+    `catalog` is a libpq keyword string; `extension_folder` a folder of our own for DuckDB's extensions and the
+    catalog's password. One DuckDB instance per object is opened on first use; readers get cursors on it and see
+    each commit of any process. Writers exclude each other, and maintenance, across processes by a Postgres
+    advisory lock: DuckLake loses acknowledged deletes that race maintenance.
     """
 
     def __init__(
@@ -70,8 +70,7 @@ class Lake:
             cursor.execute("begin")
             yield cursor
         finally:
-            # Closing rolls an open transaction back.
-            cursor.close()
+            _roll_back_and_close(cursor)
 
     @contextmanager
     def writer(self) -> Iterator[LakeWriter]:
@@ -81,21 +80,25 @@ class Lake:
             try:
                 cursor.execute("begin")
                 yield LakeWriter(cursor)
-                # Had the lock's connection dropped, another writer may be inside by now: commit nothing.
-                lock.execute("select 1")
+                lock.require()
                 cursor.execute("commit")
             finally:
-                cursor.close()
+                _roll_back_and_close(cursor)
 
     @contextmanager
-    def exclusively(self) -> Iterator[psycopg.Connection]:
-        """Hold the write lock; yields the Postgres connection that holds it."""
+    def exclusively(self) -> Iterator[WriteLock]:
+        """Hold the write lock for the block; waits for whoever has it.
+
+        Raises `DatabaseUnavailable` when the catalog cannot be reached.
+        """
         try:
-            lock = psycopg.connect(self._catalog, autocommit=True)
-        except psycopg.OperationalError:
-            raise _catalog_unavailable() from None
-        with lock:
-            lock.execute("select pg_advisory_lock(%s)", (WRITE_LOCK,))
+            connection = psycopg.connect(self._catalog, autocommit=True)
+        except psycopg.Error:
+            raise catalog_unavailable() from None
+        # Closing the connection lets go of the lock, also when the process dies.
+        with closing(connection):
+            lock = WriteLock(connection)
+            lock.take()
             yield lock
 
     def create_tables(self) -> None:
@@ -105,12 +108,15 @@ class Lake:
             try:
                 # Persisted for every client: inlined rows are where acknowledged deletes were lost.
                 cursor.execute(f"call {ALIAS}.set_option('data_inlining_row_limit', 0)")
+                cursor.execute("begin")
                 cursor.execute((warehouse_root() / "lake/schema.sql").read_text(encoding="utf-8"))
+                cursor.execute("commit")
             finally:
-                cursor.close()
+                _roll_back_and_close(cursor)
 
     def _attach(self) -> duckdb.DuckDBPyConnection:
         self._data_path.mkdir(parents=True, exist_ok=True)
+        catalog = without_password(self._catalog, self._extension_folder)
         connection = duckdb.connect(
             config={
                 "extension_directory": str(link_extensions(self._extension_folder)),
@@ -125,25 +131,33 @@ class Lake:
             options = f"DATA_PATH {_quoted(str(self._data_path))}, DATA_INLINING_ROW_LIMIT 0"
             if self._is_read_only:
                 options += ", READ_ONLY"
-            connection.execute(
-                f"attach {_quoted('ducklake:postgres:' + self._catalog)} as {ALIAS} ({options})"
-            )
+            connection.execute(f"attach {_quoted(f'ducklake:postgres:{catalog}')} as {ALIAS} ({options})")
         except duckdb.Error as error:
             connection.close()
-            if self._is_read_only and "READ_ONLY" not in str(error) and "does not exist" in str(error):
-                raise DatabaseUnavailable("lake", "it has not been created yet", "Run `comms init`") from None
-            # DuckDB quotes the connection string, password and all: nothing of its text goes on.
-            raise _catalog_unavailable() from None
+            raise _not_attached(str(error)) from None
         return connection
+
+
+def _roll_back_and_close(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Close a cursor whose transaction may still be open."""
+    # Were closing left to roll back, and the catalog's connection had died, DuckDB would abort the process.
+    with suppress(duckdb.Error):
+        cursor.execute("rollback")
+    cursor.close()
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _catalog_unavailable() -> DatabaseUnavailable:
-    return DatabaseUnavailable(
-        "lake catalog",
-        "its Postgres database cannot be reached",
-        "Check with `comms doctor`, start it with `comms db start`",
-    )
+def _not_attached(message: str) -> DatabaseUnavailable:
+    """Why the lake cannot be attached. DuckDB quotes the connection string, so nothing of its text goes on."""
+    if "creating a new DuckLake is explicitly disabled" in message:
+        return DatabaseUnavailable("lake", "it has not been created yet", "Run `comms init`")
+    if "does not match existing data path" in message:
+        return DatabaseUnavailable(
+            "lake",
+            "its files were in another folder when it was made",
+            "Move COMMS_HOME back to where it was",
+        )
+    return catalog_unavailable()

@@ -5,20 +5,32 @@ from datetime import UTC, datetime, timedelta
 from comms_pipeline.lake.lake import ALIAS, Lake
 
 
-def maintain(lake: Lake, *, now: datetime, keep_snapshots: timedelta = timedelta(days=7)) -> None:
+def maintain(
+    lake: Lake,
+    *,
+    now: datetime,
+    keep_snapshots: timedelta = timedelta(days=7),
+    keep_files: timedelta = timedelta(days=1),
+) -> None:
     """Merge adjacent small files, rewrite files full of deletions, expire snapshots older than `keep_snapshots`.
 
-    Runs under the write lock, so that it never races a write.
+    A file that nothing needs any more, or that a dead writer left, stays for `keep_files`: longer than any reader
+    that may be in the middle of it. Runs under the write lock, so that it never races a write.
     """
-    older_than = (now - keep_snapshots).astimezone(UTC).isoformat()
-    with lake.exclusively():
+    snapshots_before, files_before = (
+        f"'{(now - kept).astimezone(UTC).isoformat()}'::timestamptz" for kept in (keep_snapshots, keep_files)
+    )
+    with lake.exclusively() as lock:
         cursor = lake.connect()
         try:
-            cursor.execute(f"call ducklake_rewrite_data_files('{ALIAS}')")
-            cursor.execute(f"call ducklake_merge_adjacent_files('{ALIAS}')")
-            cursor.execute(
-                f"call ducklake_expire_snapshots('{ALIAS}', older_than => '{older_than}'::timestamptz)"
-            )
-            cursor.execute(f"call ducklake_cleanup_old_files('{ALIAS}', cleanup_all => true)")
+            for call in (
+                f"ducklake_rewrite_data_files('{ALIAS}')",
+                f"ducklake_merge_adjacent_files('{ALIAS}')",
+                f"ducklake_expire_snapshots('{ALIAS}', older_than => {snapshots_before})",
+                f"ducklake_cleanup_old_files('{ALIAS}', older_than => {files_before})",
+                f"ducklake_delete_orphaned_files('{ALIAS}', older_than => {files_before})",
+            ):
+                lock.require()
+                cursor.execute(f"call {call}")
         finally:
             cursor.close()

@@ -40,8 +40,8 @@ class Envelope:
 
     @property
     def category(self) -> str:
-        """The batch's name at the provider; what reconciliation asks for."""
-        return f"batch-{self.batch_id}"
+        """The batch's name at the provider; what reconciliation asks for. No campaign id has a colon."""
+        return f"batch:{self.batch_id}"
 
 
 @dataclass(frozen=True, kw_only=True)

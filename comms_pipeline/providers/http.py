@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
+REQUEST_TIMEOUT_SECONDS = 30.0
+"""Longest wait for one answer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:

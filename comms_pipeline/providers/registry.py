@@ -5,6 +5,7 @@ from collections.abc import Callable
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.providers.base import Provider
+from comms_pipeline.providers.http import REQUEST_TIMEOUT_SECONDS
 from comms_pipeline.providers.sendgrid_send import SendGrid
 from comms_pipeline.providers.twilio_send import TwilioSms
 from comms_pipeline.settings import Settings
@@ -18,24 +19,26 @@ def _required(value: str, variable: str) -> str:
     return value
 
 
-def _sendgrid(settings: Settings) -> Provider:
+def _sendgrid(settings: Settings, timeout_seconds: float) -> Provider:
     return SendGrid(
         api_key=_required(settings.sendgrid_api_key.get_secret_value(), "COMMS_SENDGRID_API_KEY"),
         base_url=settings.sendgrid_url,
+        timeout_seconds=timeout_seconds,
     )
 
 
-def _twilio(settings: Settings) -> Provider:
+def _twilio(settings: Settings, timeout_seconds: float) -> Provider:
     return TwilioSms(
         account_sid=_required(settings.twilio_account_sid, "COMMS_TWILIO_ACCOUNT_SID"),
         auth_token=_required(settings.twilio_auth_token.get_secret_value(), "COMMS_TWILIO_AUTH_TOKEN"),
         base_url=settings.twilio_url,
         sender=_required(settings.twilio_from, "COMMS_TWILIO_FROM"),
         callback_url=f"{settings.public_url}/webhooks/twilio/status",
+        timeout_seconds=timeout_seconds,
     )
 
 
-_BUILDERS: dict[str, Callable[[Settings], Provider]] = {
+_BUILDERS: dict[str, Callable[[Settings, float], Provider]] = {
     "email:sendgrid": _sendgrid,
     "sms:twilio": _twilio,
 }
@@ -45,8 +48,9 @@ _BUILDERS: dict[str, Callable[[Settings], Provider]] = {
 class Providers:
     """The providers by lane, built on first use: one without credentials fails only when its lane is used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, timeout_seconds: float = REQUEST_TIMEOUT_SECONDS) -> None:
         self._settings = settings
+        self._timeout_seconds = timeout_seconds
         self._built: dict[str, Provider] = {}
 
     def for_lane(self, lane: str) -> Provider:
@@ -56,7 +60,7 @@ class Providers:
                 f"lane {lane}", "no provider serves it", f"Known lanes: {', '.join(_BUILDERS)}"
             )
         if lane not in self._built:
-            self._built[lane] = _BUILDERS[lane](self._settings)
+            self._built[lane] = _BUILDERS[lane](self._settings, self._timeout_seconds)
         return self._built[lane]
 
     def lane_for(self, channel: Channel) -> str:

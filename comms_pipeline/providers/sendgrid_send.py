@@ -1,6 +1,7 @@
 """SendGrid, outgoing: bulk `mail/send` and reconciliation through the Email Logs API. Webhooks live elsewhere."""
 
 import re
+import secrets
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -9,17 +10,19 @@ import aiohttp
 import orjson
 import polars as pl
 
-from comms_pipeline.domain.content import Content, Skeleton
+from comms_pipeline.domain.content import Skeleton
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
 from comms_pipeline.providers import http
 from comms_pipeline.providers.base import Envelope, Found, Limits, SendReport, same_result
 
-_CULPRIT = re.compile(r"^personalizations\.(\d+)\b")
+_CULPRIT = re.compile(r"^personalizations\.(\d+)(?:\.(\w+))?")
 # A gateway's 502 and 504 say nothing of what happened behind it.
 _IN_DOUBT = {502, 504}
-_MISCONFIGURED = {401, 403}
+_PASSING = {408, 429}
+# A wrong address of the API is answered with 404 or 405: no message is to blame.
+_MISCONFIGURED = {401, 403, 404, 405}
 _LOGS_LIMIT = 1000
 
 
@@ -28,10 +31,13 @@ class SendGrid:
 
     name = "sendgrid"
     channel = Channel.EMAIL
-    # Sources: v3 OpenAPI document, ≤1,000 personalizations and ≤10,000 bytes of substitutions each.
-    limits = Limits(batch_size=1000, concurrency=8, slot_bytes=10_000)
+    # Source: v3 OpenAPI document, ≤1,000 personalizations and ≤10,000 bytes of substitutions each. Tags count as
+    # well as values: the difference is room for a hundred of ours.
+    limits = Limits(batch_size=1000, concurrency=8, slot_bytes=8_000)
 
-    def __init__(self, *, api_key: str, base_url: str, timeout_seconds: float = 30) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str, timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS
+    ) -> None:
         self._api_key = api_key
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
@@ -57,19 +63,23 @@ class SendGrid:
         reply = await http.post(
             self._session,
             f"{self._base_url}/v3/mail/send",
-            data=request_body(envelope),
+            data=request_body(envelope, nonce=secrets.token_hex(6)),
             content_type="application/json",
         )
         return report(envelope, reply)
 
     async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:
-        """Ask the Email Logs API for the batch's category within the window."""
+        """Ask the Email Logs API for the batch's category within the window.
+
+        A request is accepted as a whole or not at all: one of its messages in the log vouches for the others,
+        which may not be listed yet.
+        """
         assert self._session is not None, "use `async with`"
         window = " AND ".join(
             f'sg_message_id_created_at {sign} TIMESTAMP "{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"'
             for sign, at in ((">=", since), ("<=", until))
         )
-        query = {"query": f"categories = '{envelope.category}' AND {window}", "limit": _LOGS_LIMIT}
+        query = {"query": f"categories IN ('{envelope.category}') AND {window}", "limit": _LOGS_LIMIT}
         reply = await http.post(
             self._session,
             f"{self._base_url}/v3/logs",
@@ -78,31 +88,36 @@ class SendGrid:
         )
         if not isinstance(reply, http.Answer) or reply.status != 200:
             return None
-        messages = orjson.loads(reply.body).get("messages", [])
-        if len(messages) == _LOGS_LIMIT and envelope.recipients.height > _LOGS_LIMIT:
+        logged = _logged(reply.body)
+        if logged is None:
             return None
-        # Addresses are unique within a batch, and the list names them but not our ids.
-        ids = {m["to_email"].lower(): _request_id(m["sg_message_id"]) for m in messages}
-        rows = envelope.recipients.select("message_id", pl.col("address").str.to_lowercase())
-        return Found(
-            accepted={message: ids[address] for message, address in rows.iter_rows() if address in ids}
-        )
+        # Another installation on the same account may have a batch of this number, not to the same people.
+        ours = set(envelope.recipients["address"].str.to_lowercase())
+        request_ids = {request_id for address, request_id in logged if address in ours}
+        if not request_ids:
+            return Found()
+        return Found(accepted=dict.fromkeys(envelope.recipients["message_id"], min(request_ids)))
 
 
-def _request_id(sg_message_id: str) -> str:
-    # sg_message_id is the request's X-Message-Id, a dot, and the recipient's part.
-    return sg_message_id.split(".", 1)[0]
+def _logged(body: bytes) -> list[tuple[str, str]] | None:
+    """Address and X-Message-Id of each message in an answer of the Email Logs API; `None` if it is no such answer."""
+    try:
+        messages = orjson.loads(body)["messages"]
+        # sg_message_id is the request's X-Message-Id, a dot, and the recipient's part.
+        return [(m["to_email"].lower(), m["sg_message_id"].split(".", 1)[0]) for m in messages]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def request_body(envelope: Envelope) -> bytes:
+def request_body(envelope: Envelope, *, nonce: str) -> bytes:
     """The JSON of `POST /v3/mail/send` for an envelope.
 
-    Slot tags carry a nonce that no value and no literal contains: recipients' data can never be taken for a tag.
+    Slot tags carry the nonce. It must be unpredictable, so that nobody's data can be taken for a tag, whatever
+    stands beside it in the text.
     """
     content = envelope.content
     slots = [name for name in envelope.recipients.columns if re.fullmatch(r"s\d+", name)]
-    nonce = _nonce(content, envelope.recipients, slots)
-    tags = {name: f"-{name}{nonce}-" for name in slots}
+    tags = {name: f"-{name}.{nonce}-" for name in slots}
     columns = [envelope.recipients[name].to_list() for name in slots]
     tag_list = list(tags.values())
     body: dict[str, Any] = {
@@ -123,7 +138,8 @@ def request_body(envelope: Envelope) -> bytes:
         "content": [
             {"type": kind, "value": _tagged(content.parts[part], tags)}
             for part, kind in (("text", "text/plain"), ("html", "text/html"))
-            if part in content.parts
+            # The API refuses an empty part.
+            if content.parts.get(part)
         ],
         "categories": [content.campaign_id, envelope.category],
         # Our own links are signed and tracked by us; SendGrid must not rewrite them.
@@ -148,20 +164,6 @@ def _tagged(skeleton: Skeleton, tags: dict[str, str]) -> str:
     return "".join(tags[f"s{piece}"] if isinstance(piece, int) else piece for piece in skeleton)
 
 
-def _nonce(content: Content, recipients: pl.DataFrame, slots: list[str]) -> str:
-    literals = [piece for skeleton in content.parts.values() for piece in skeleton if isinstance(piece, str)]
-    for number in range(1_000_000):
-        nonce = f".{content.content_id[:6]}{number or ''}-"
-        is_in_data = recipients.select(
-            pl.any_horizontal(
-                pl.lit(False), *(pl.col(name).str.contains(nonce, literal=True).any() for name in slots)
-            )
-        ).item(0, 0)
-        if not is_in_data and not any(nonce in literal for literal in literals):
-            return nonce.removesuffix("-")
-    raise AssertionError("a million nonces cannot all occur in one batch")
-
-
 def report(envelope: Envelope, reply: http.Reply) -> SendReport:
     """Translate SendGrid's answer into outcomes, all messages of the request alike or one singled out."""
     recipients = envelope.recipients
@@ -176,33 +178,36 @@ def report(envelope: Envelope, reply: http.Reply) -> SendReport:
         )
         return SendReport(results=accepted)
     error = f"SendGrid answered {code}"
-    if reply.status in _IN_DOUBT or 200 <= reply.status < 300:
+    if reply.status in _IN_DOUBT or reply.status < 400:
         return SendReport(results=same_result(recipients, OutcomeStatus.UNKNOWN, code=code), error=error)
     if reply.status in _MISCONFIGURED:
         stop = ProviderMisconfigured(
             "SendGrid",
-            f"it refused the API key ({code})",
-            "Check COMMS_SENDGRID_API_KEY and its Mail Send permission",
+            f"it refused the API key or knows no such address ({code})",
+            "Check COMMS_SENDGRID_API_KEY, its Mail Send permission, and COMMS_SENDGRID_BASE_URL",
         )
         deferred = same_result(recipients, OutcomeStatus.DEFERRED, code=code)
         return SendReport(results=deferred, error=error, stop=stop)
-    if reply.status == 429 or reply.status >= 500:
+    if reply.status in _PASSING or reply.status >= 500:
         return SendReport(
             results=same_result(recipients, OutcomeStatus.DEFERRED, code=code),
             retry_after_seconds=_retry_after(reply),
             error=error,
         )
-    culprits = _culprits(reply)
+    refused = same_result(recipients, OutcomeStatus.REFUSED, reason=RejectReason.CONTENT, code=code)
+    culprits = _culprits(reply, recipients.height)
     if not culprits:
-        refused = same_result(recipients, OutcomeStatus.REFUSED, reason=RejectReason.CONTENT, code=code)
         return SendReport(results=refused, error=error)
-    at_fault = pl.int_range(recipients.height, eager=True).is_in(pl.Series(sorted(culprits)).implode())
-    refused = same_result(
-        recipients.filter(at_fault), OutcomeStatus.REFUSED, reason=RejectReason.INVALID, code=code
+    reasons = pl.Series([culprits.get(position) for position in range(recipients.height)], dtype=pl.String)
+    deferred = same_result(recipients, OutcomeStatus.DEFERRED, code=code)
+    results = pl.concat(
+        [
+            refused.with_columns(reason=reasons).filter(reasons.is_not_null()),
+            deferred.filter(reasons.is_null()),
+        ]
     )
-    again = same_result(recipients.filter(~at_fault), OutcomeStatus.DEFERRED, code=code)
     # The others were refused only for the company they were in: they may go again at once.
-    return SendReport(results=pl.concat([refused, again]), retry_after_seconds=0.0, error=error)
+    return SendReport(results=results, retry_after_seconds=0.0, error=error)
 
 
 def _retry_after(reply: http.Answer) -> float | None:
@@ -215,11 +220,18 @@ def _retry_after(reply: http.Answer) -> float | None:
     return None
 
 
-def _culprits(reply: http.Answer) -> set[int]:
-    """Positions of the recipients a 4xx names; empty when it (also) finds fault with what all share."""
+def _culprits(reply: http.Answer, recipients: int) -> dict[int, str]:
+    """Positions of the recipients a 4xx names, and why; empty when it (also) finds fault with what all share."""
     try:
-        errors = orjson.loads(reply.body).get("errors", [])
-    except (orjson.JSONDecodeError, AttributeError):
-        return set()
-    fields = [_CULPRIT.match(str(e.get("field") or "")) for e in errors if isinstance(e, dict)]
-    return {int(match[1]) for match in fields if match} if all(fields) else set()
+        fields = [str(error["field"]) for error in orjson.loads(reply.body)["errors"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return {}
+    culprits: dict[int, str] = {}
+    for field in fields:
+        match = _CULPRIT.match(field)
+        # A position we did not send would make us send the same again at once, for ever.
+        if match is None or int(match[1]) >= recipients:
+            return {}
+        is_address = match[2] in {None, "to"}
+        culprits[int(match[1])] = str(RejectReason.INVALID if is_address else RejectReason.CONTENT)
+    return culprits

@@ -13,10 +13,13 @@ class Action(StrEnum):
     BAD_ADDRESS = "bad_address"
     UNREACHABLE = "unreachable"
     """Suppresses only when it repeats."""
+    NO_ROUTE = "no_route"
+    """Our account cannot reach this number: its message is refused, the lane goes on."""
     TRANSIENT = "transient"
     NEXT_WINDOW = "next_window"
     CONTENT = "content"
     CONFIGURATION = "configuration"
+    """No message of the lane can succeed until somebody mends it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +39,11 @@ _BY_ACTION: dict[Action, tuple[RejectReason, tuple[int, ...]]] = {
         (20429, 20500, 20503, 21611, 30001, 30008, 30022, 30047, 30410, 63017, 63018),
     ),
     Action.NEXT_WINDOW: (RejectReason.BLOCKED, (30023, 30027, 63038, 30610)),
-    Action.CONTENT: (RejectReason.CONTENT, (30007, 21617, 21620, 21656, 63013, 63016, 63049)),
+    Action.NO_ROUTE: (RejectReason.CONFIGURATION, (21408, 21608, 21612)),
+    Action.CONTENT: (RejectReason.CONTENT, (30007, 21602, 21617, 21620, 21656, 63013, 63016, 63049)),
     Action.CONFIGURATION: (
         RejectReason.CONFIGURATION,
-        (20003, 21408, 21606, 21608, 21612, 21660, 21703, 30002, 30032, 30034, 30035, 63007),
+        (20003, 20404, 21212, 21603, 21606, 21609, 21660, 21701, 21703) + (30002, 30032, 30034, 30035, 63007),
     ),
 }
 

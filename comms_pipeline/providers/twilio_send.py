@@ -1,6 +1,7 @@
 """Twilio SMS, outgoing: one request per message over pooled connections, and reconciliation by listing."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,16 @@ from comms_pipeline.providers.base import RESULTS, Envelope, Found, Limits, Send
 from comms_pipeline.providers.twilio_codes import MEANINGS, Action
 
 _IN_DOUBT = {502, 504}
+_ACTIONS = {
+    401: Action.CONFIGURATION,
+    403: Action.CONFIGURATION,
+    404: Action.CONFIGURATION,
+    405: Action.CONFIGURATION,
+    408: Action.TRANSIENT,
+    429: Action.TRANSIENT,
+}
+"""What a status asks for where Twilio's code does not say."""
+_SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +61,7 @@ class TwilioSms:
         sender: str,
         callback_url: str,
         connections: int = 16,
-        timeout_seconds: float = 30,
+        timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS,
     ) -> None:
         self._account_sid = account_sid
         self._auth_token = auth_token
@@ -103,7 +114,7 @@ class TwilioSms:
             query = urlencode({"message": message_id, "org": envelope.organisation_id})
             form = {
                 "To": to,
-                "MessagingServiceSid" if sender.startswith("MG") else "From": sender,
+                "MessagingServiceSid" if _SERVICE.fullmatch(sender) else "From": sender,
                 "Body": text,
                 "StatusCallback": f"{self._callback_url}?{query}",
             }
@@ -113,7 +124,11 @@ class TwilioSms:
             return result
 
     async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:
-        """List what went to each address in the window and compare the text, one address at a time."""
+        """List what went to each address in the window and compare the text, one address at a time.
+
+        Twilio's list does not name our ids. Where two messages in doubt are alike in address and text, each
+        listed one vouches for one of them.
+        """
         texts = joined(envelope.content.parts["text"], envelope.recipients).to_list()
         rows = zip(
             envelope.recipients["message_id"].to_list(),
@@ -126,8 +141,9 @@ class TwilioSms:
             sids = await self._sent_to(to, text, since, until)
             if sids is None:
                 return None
-            if sids:
-                accepted[message_id] = sids[0]
+            sid = next((sid for sid in sids if sid not in accepted.values()), None)
+            if sid:
+                accepted[message_id] = sid
         return Found(accepted=accepted)
 
     async def _sent_to(self, to: str, text: str, since: datetime, until: datetime) -> list[str] | None:
@@ -146,10 +162,13 @@ class TwilioSms:
             reply = await http.get(self._session, url, params=query)
             if reply is None or reply.status != 200:
                 return None
-            page = orjson.loads(reply.body)
-            sids += [m["sid"] for m in page["messages"] if m["body"] == text]
-            url = self._base_url + page["next_page_uri"] if page.get("next_page_uri") else None
-            query = None
+            page = _json(reply.body)
+            messages = page.get("messages")
+            if not isinstance(messages, list):
+                return None
+            sids += [m["sid"] for m in messages if m["body"] == text]
+            next_page = page.get("next_page_uri")
+            url, query = (f"{self._base_url}{next_page}" if next_page else None), None
         return sids
 
 
@@ -161,7 +180,7 @@ def _result(reply: http.Reply) -> _Result:
     body = _json(reply.body)
     if reply.status == 201 and "sid" in body:
         return _Result(status=OutcomeStatus.ACCEPTED, provider_message_id=str(body["sid"]))
-    if reply.status in _IN_DOUBT or 200 <= reply.status < 300:
+    if reply.status in _IN_DOUBT or reply.status < 400:
         return _Result(
             status=OutcomeStatus.UNKNOWN, code=str(reply.status), error=f"Twilio answered {reply.status}"
         )
@@ -170,10 +189,10 @@ def _result(reply: http.Reply) -> _Result:
     error = f"Twilio answered {code}"
     meaning = MEANINGS.get(number) if isinstance(number, int) else None
     retry_after = reply.headers.get("Retry-After", "")
-    if reply.status == 401 or (meaning and meaning.action is Action.CONFIGURATION):
+    action = meaning.action if meaning else _ACTIONS.get(reply.status)
+    if action is Action.CONFIGURATION:
         return _Result(status=OutcomeStatus.DEFERRED, code=code, error=error, is_misconfigured=True)
-    is_passing = meaning and meaning.action in {Action.TRANSIENT, Action.NEXT_WINDOW}
-    if is_passing or reply.status == 429 or reply.status >= 500:
+    if action in {Action.TRANSIENT, Action.NEXT_WINDOW} or reply.status >= 500:
         seconds = float(retry_after) if retry_after.isdigit() else None
         return _Result(status=OutcomeStatus.DEFERRED, code=code, error=error, retry_after_seconds=seconds)
     reason = meaning.reason if meaning else RejectReason.OTHER

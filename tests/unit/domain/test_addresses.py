@@ -2,6 +2,9 @@
 
 import polars as pl
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from comms_pipeline.domain.addresses import (
     INVALID_EMAIL,
     INVALID_PHONE,
@@ -17,8 +20,6 @@ from comms_pipeline.domain.addresses import (
 from comms_pipeline.domain.errors import InvalidSettings
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.phone_plans import certain_e164
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 SECRET = b"a secret of this test"
 

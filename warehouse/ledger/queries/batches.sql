@@ -15,12 +15,8 @@ from stdin
 
 -- name: claim_due
 -- The oldest due batches of a lane, most urgent first, for one worker; each claim gets a fence of its own.
-update batch b
-set status = 'claimed',
-    fence = nextval('fence'),
-    claimed_by = %(worker)s,
-    lease_until = now() + make_interval(secs => %(lease_seconds)s)
-from (
+-- (A CTE, because the planner may run a joined subquery, and with it the limit, more than once.)
+with due as materialized (
     select c.batch_id
     from batch c
     join send s using (send_id)
@@ -30,7 +26,13 @@ from (
     order by c.priority, c.due_at, c.batch_id
     limit %(limit)s
     for update of c skip locked
-) due
+)
+update batch b
+set status = 'claimed',
+    fence = nextval('fence'),
+    claimed_by = %(worker)s,
+    lease_until = now() + make_interval(secs => %(lease_seconds)s)
+from due
 where b.batch_id = due.batch_id
 returning b.batch_id, b.fence, b.send_id, b.organisation_id, b.channel, b.content_id, b.payload, b.attempt
 
@@ -81,8 +83,10 @@ from batch where batch_id = %(batch_id)s
 
 -- name: expire_claims
 -- A worker died before marking: nothing left, so the batch is simply due again.
+-- (Locked rows are in somebody's hands, here and below: waiting for them could end in a deadlock.)
 update batch set status = 'planned', claimed_by = null, lease_until = null
-where status = 'claimed' and lease_until < now()
+where batch_id in (select batch_id from batch where status = 'claimed' and lease_until < now()
+                   for update skip locked)
 returning batch_id
 
 -- name: expire_sending
@@ -90,7 +94,8 @@ returning batch_id
 -- The new fence makes the old worker's late answer harmless.
 update batch set status = 'unknown', fence = nextval('fence'), lease_until = null,
     last_error = 'the worker stopped while sending'
-where status = 'sending' and lease_until < now()
+where batch_id in (select batch_id from batch where status = 'sending' and lease_until < now()
+                   for update skip locked)
 returning batch_id, send_id, payload
 
 -- name: take_unknown
@@ -114,10 +119,13 @@ from batch where send_id = %(send_id)s and status in ('planned', 'claimed')
 group by lane order by lane
 
 -- name: progress
-select status, count(*) as batches, sum(message_count)::bigint as messages,
-       (extract(epoch from min(due_at) filter (where status = 'planned') - now()))::float8 as due_in_seconds
-from batch where send_id = %(send_id)s and (%(lane)s::text is null or lane = %(lane)s)
-group by status
+-- What a paused or closed send has planned is not due at any time.
+select b.status, count(*) as batches, sum(b.message_count)::bigint as messages,
+       (extract(epoch from min(b.due_at) filter (where b.status = 'planned' and s.status = 'sending') - now()))::float8
+           as due_in_seconds
+from batch b join send s using (send_id)
+where b.send_id = %(send_id)s and (%(lane)s::text is null or b.lane = %(lane)s)
+group by b.status
 
 -- name: queue
 select lane, status, count(*) as batches, sum(message_count)::bigint as messages,
