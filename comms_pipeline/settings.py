@@ -5,9 +5,10 @@ in `COMMS_HOME`, which `comms init` fills with generated keys.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,11 +17,22 @@ from comms_pipeline.domain.errors import InvalidSettings
 
 PREFIX = "COMMS_"
 GENERATED_FILE = "settings.env"
+_POSTGRES = frozenset({"postgresql", "postgres"})
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, None for what is none: urlsplit's own errors quote it, password and all."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return None if re.search(r"\s", url) else parts
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _split(value)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http or https address such as https://mail.example.org")
     return value.rstrip("/")
 
@@ -29,8 +41,8 @@ def _postgres_url(value: SecretStr | None) -> SecretStr | None:
     # An empty variable means "not set": it is how people switch a setting off in .env files.
     if value is None or not value.get_secret_value():
         return None
-    parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in {"postgresql", "postgres"} or not parts.hostname or not parts.path.strip("/"):
+    parts = _split(value.get_secret_value())
+    if parts is None or parts.scheme not in _POSTGRES or not parts.hostname or not parts.path.strip("/"):
         raise ValueError("must look like postgresql://user:password@host:5432/comms")
     return value
 
@@ -114,3 +126,7 @@ def load_settings(home: Path | None = None, **overrides: object) -> Settings:
         name = PREFIX + str(first["loc"][0] if first["loc"] else "").upper()
         problem = first["msg"].removeprefix("Value error, ")
         raise InvalidSettings(name, problem, f"Set {name} in the environment or in .env") from None
+    except UnicodeDecodeError:
+        raise InvalidSettings(
+            f"{home / GENERATED_FILE} or .env", "not UTF-8 text", "Save it as UTF-8"
+        ) from None

@@ -27,8 +27,6 @@ LEDGER_GROUP = "ledger"
 
 LANE_POOL = "lanes"
 """Bounds how many lanes send at once, over all runs."""
-LAKE_POOL = "lake"
-"""Bounds how many steps write the lake at once; its own lock lets in one."""
 
 OPERATIONS = ["team:operations"]
 ANALYSTS = ["team:analysts"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from psycopg import sql
+from sending import Ledger, SandboxProcess
 
 from comms_pipeline.ledger import launcher
 from comms_pipeline.ledger.migrate import migrate
@@ -74,3 +75,31 @@ def stores(database: Server, tmp_path: Path) -> Iterator[Stores]:
 def _execute(server: Server, statement: str, *names: str) -> None:
     with closing(connect_to(server, "postgres", autocommit=True)) as connection:
         connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+@pytest.fixture(scope="session")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(tmp_path_factory.mktemp("sandbox"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def sandbox(_sandbox: SandboxProcess) -> Iterator[SandboxProcess]:
+    """The sandbox all tests share, without faults. Its record holds what any test has sent."""
+    yield _sandbox
+    _sandbox.mend()
+
+
+@pytest.fixture(scope="session")
+def _shared_ledger(postgres: Server, _migrated: str) -> Ledger:
+    server = replace(postgres, database=f"ledger_{secrets.token_hex(6)}")
+    _execute(postgres, "create database {} template {}", server.database, _migrated)
+    return Ledger(server=server)
+
+
+@pytest.fixture
+def ledger(_shared_ledger: Ledger) -> Ledger:
+    """A ledger that holds nothing but an organisation and the campaign `spring`: one database, emptied each time."""
+    _shared_ledger.reset()
+    return _shared_ledger

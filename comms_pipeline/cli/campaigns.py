@@ -10,7 +10,9 @@ from comms_pipeline.cli.console import out, step, table
 from comms_pipeline.cli.installation import dagster_home
 from comms_pipeline.cli.opened import open_stores
 from comms_pipeline.domain.errors import InvalidCampaign
+from comms_pipeline.domain.message import Channel
 from comms_pipeline.ledger import sends
+from comms_pipeline.ledger.sends import Send
 from comms_pipeline.stores import Stores
 
 
@@ -85,36 +87,49 @@ def send(
         plan(campaign)
         return
     stores = open_stores()
-    due_at = _moment(at) if at else stores.now()
-    send_id = create_send(stores, campaign, due_at, occurrence, is_now=due_at <= stores.now())
-    if due_at > stores.now():
-        out.print(
-            f"{send_id} is due {due_at:%Y-%m-%d %H:%M %Z}; the due_sends sensor will start it (`comms up`)"
-        )
+    created = create_send(stores, campaign, due_at=_moment(at) if at else None, occurrence=occurrence)
+    if created.due_at > stores.now():
+        out.print(f"{created.send_id} is due {_words(created.due_at)}; `comms up` will start it")
         return
-    with step(f"Sending {send_id}"):
-        run_send(stores, send_id)
-    print_funnel(stores, [send_id])
+    with step(f"Sending {created.send_id}"):
+        run_send(stores, created.send_id)
+    print_funnel(stores, [created.send_id])
 
 
 def create_send(
-    stores: Stores, campaign_id: str, due_at: datetime, occurrence: str | None, *, is_now: bool
-) -> str:
-    """The send's id; it is created unless it exists. With `is_now` the caller runs it, not the sensor."""
+    stores: Stores, campaign_id: str, *, due_at: datetime | None = None, occurrence: str | None = None
+) -> Send:
+    """The send, created unless it exists. Without `due_at` it is due now, and the caller runs it.
+
+    Raises `NotFound`, `ProviderMisconfigured` for a channel of it, and `InvalidCampaign` when a send of this
+    name is due at another time than asked for.
+    """
     from comms_pipeline.planning.occurrences import send_id_of
 
+    now = stores.now()
     with stores.ledger() as ledger, ledger.transaction():
         found = sends.get_campaign(ledger, campaign_id)
+        for channel in found.spec["channels"]:
+            stores.providers.lane_for(Channel(channel))
         send_id = send_id_of(campaign_id, occurrence or "")
+        wanted = due_at or now
         sends.create_send(
             ledger,
             send_id=send_id,
             campaign_id=campaign_id,
             version=found.version,
-            due_at=due_at,
-            requested_run_at=due_at if is_now else None,
+            due_at=wanted,
+            # One that is due now is not the sensor's business.
+            requested_run_at=now if wanted <= now else None,
         )
-    return send_id
+        send = sends.get_send(ledger, send_id)
+    if max(send.due_at, wanted) > now and send.due_at != wanted:
+        raise InvalidCampaign(
+            f"send {send_id}",
+            f"it exists already and {'is' if send.due_at > now else 'was'} due {_words(send.due_at)}",
+            "Pass --occurrence NAME to send the campaign once more, to everybody again",
+        )
+    return send
 
 
 def run_send(stores: Stores, send_id: str) -> None:
@@ -145,6 +160,10 @@ def print_funnel(stores: Stores, send_ids: list[str]) -> None:
         "waiting",
     ]
     table(None, names, rows)
+
+
+def _words(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _moment(text: str) -> datetime:

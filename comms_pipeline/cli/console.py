@@ -10,8 +10,9 @@ from rich.table import Table
 
 # Piped or redirected there is no window to fit: wide enough that tables keep their rows on one line.
 _WIDE = None if sys.stdout.isatty() else 200
-out = Console(highlight=False, width=_WIDE)
-err = Console(stderr=True, highlight=False)
+# Data may hold what looks like an emoji's name (":x:"): it is printed as it is.
+out = Console(highlight=False, emoji=False, width=_WIDE)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

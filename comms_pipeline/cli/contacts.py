@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import TaskID
 
 from comms_pipeline.cli.console import out, step, table
 from comms_pipeline.cli.opened import open_stores
@@ -26,6 +25,13 @@ def import_contacts(
     from comms_pipeline.loader.contacts import import_contacts as run
 
     stores = open_stores()
+    done = 0
+
+    def show(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress.update(progress.task_ids[0], note=f"{done:,} rows")
+
     with step(f"Importing {file.name}") as progress:
         report = run(
             stores,
@@ -33,7 +39,7 @@ def import_contacts(
             mapping,
             organisation=organisation,
             consent_source=consent,
-            progress=lambda rows: progress.update(TaskID(0), note=f"{rows:,} rows"),
+            progress=show,
         )
     out.print(
         f"{report.rows:,} rows: {report.written:,} contacts new or changed, {report.unchanged:,} unchanged, "

@@ -99,7 +99,7 @@ def _run_examples(stores: Stores, runs: Any) -> list[str]:
             runs.run("import_contacts", config={"ops": {"core__contacts": {"config": config}}})
         for campaign in example.campaigns:
             with step(f"Sending {campaign}"):
-                send_id = create_send(stores, campaign, stores.now(), None, is_now=True)
+                send_id = create_send(stores, campaign).send_id
                 runs.run("send_campaign", send_id=send_id)
                 send_ids.append(send_id)
     return send_ids

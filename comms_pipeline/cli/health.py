@@ -87,19 +87,21 @@ def doctor() -> None:
     rows, is_well = [], True
     for check in checks:
         try:
-            rows.append((check.name, "[green]ok[/green]", check.run()))
+            rows.append((check.name, "ok", check.run()))
         except CommsError as error:
             is_well = is_well and not check.is_required
-            rows.append(
-                (check.name, "[red]wrong[/red]" if check.is_required else "[yellow]off[/yellow]", str(error))
-            )
+            rows.append((check.name, "wrong" if check.is_required else "off", str(error)))
     _report(rows)
     raise typer.Exit(0 if is_well else 1)
 
 
+_STYLES = {"ok": "green", "wrong": "red", "off": "yellow"}
+
+
 def _report(rows: list[tuple[str, str, str]]) -> None:
     for name, verdict, detail in rows:
-        out.print(f"{verdict:24} {name:22} ", end="")
+        out.print(f"{verdict:6}", style=_STYLES[verdict], end="")
+        out.print(f"{name:22}", end="")
         out.print(detail, markup=False, soft_wrap=True)
 
 

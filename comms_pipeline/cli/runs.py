@@ -13,7 +13,6 @@ from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.stores import Stores
 
-
 # The command prints its own progress; the run's events are in the UI all the same.
 _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -19,10 +19,10 @@ from comms_pipeline.cli.installation import (
     write_dagster_home,
 )
 from comms_pipeline.cli.project_files import project_file
-from comms_pipeline.domain.errors import PortInUse
+from comms_pipeline.domain.errors import InvalidSettings, PortInUse
 from comms_pipeline.ledger import launcher
 from comms_pipeline.ledger.feeds import Feed, Watermark
-from comms_pipeline.settings import Settings, load_settings
+from comms_pipeline.settings import GENERATED_FILE, Settings, load_settings
 from comms_pipeline.stores import Stores, find_server
 
 _LOOPBACK = "127.0.0.1"
@@ -91,10 +91,18 @@ def clean(
     if not settings.home.exists():
         out.print(f"{settings.home} does not exist: nothing to delete")
         return
+    if not (settings.home / GENERATED_FILE).exists():
+        raise InvalidSettings(
+            "COMMS_HOME", f"{settings.home} was not made by `comms init`", "Delete it yourself if you mean it"
+        )
     if not yes:
         typer.confirm(f"Delete {settings.home} with everything in it?", abort=True)
     launcher.remove(settings.home)
-    shutil.rmtree(settings.home, ignore_errors=True)
+    try:
+        shutil.rmtree(settings.home)
+    except OSError as error:
+        problem = (error.strerror or "it cannot be deleted").lower()
+        raise InvalidSettings(str(error.filename), problem, "Stop `comms up`, then try again") from None
     out.print(f"{settings.home} is gone")
 
 

@@ -1,5 +1,7 @@
 """`comms query` and `comms shell`: the lake, read-only, for analysts."""
 
+import csv
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from comms_pipeline.cli.opened import open_stores
 from comms_pipeline.domain.errors import CommsError
 
 _ROWS_SHOWN = 200
+_ROWS_AT_A_TIME = 10_000
 
 
 class Format(StrEnum):
@@ -34,27 +37,48 @@ def query(
     """Run SQL on the warehouse, read-only."""
     lake = open_stores().lake_read_only
     with lake.reader() as cursor:
-        _print(_run(cursor, sql), format)
+        _answer(cursor, sql, format)
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnection:
+def _answer(cursor: duckdb.DuckDBPyConnection, sql: str, format: Format) -> None:
     try:
-        return cursor.execute(sql)
+        statements = cursor.extract_statements(sql)
+        if len(statements) != 1:
+            raise InvalidQuery("query", f"it holds {len(statements)} statements", "Write one")
+        result: duckdb.DuckDBPyRelation | None = cursor.sql(statements[0])
+        # Statements like SET answer nothing.
+        if result is not None:
+            _PRINTERS[format](result)
     except duckdb.Error as error:
         first = str(error).splitlines()[0]
         raise InvalidQuery("query", first.rstrip(".!"), "See `show all tables` for what there is") from None
 
 
-def _print(result: duckdb.DuckDBPyConnection, format: Format) -> None:
-    names = [column[0] for column in result.description]
-    if format is Format.TABLE:
-        rows = result.fetchmany(_ROWS_SHOWN + 1)
-        table(None, names, rows[:_ROWS_SHOWN])
-        if len(rows) > _ROWS_SHOWN:
-            err.print(f"The first {_ROWS_SHOWN} rows; --format csv prints all.")
-        return
-    frame = result.pl()
-    typer.echo(frame.write_csv() if format is Format.CSV else frame.write_ndjson(), nl=False)
+def _print_table(result: duckdb.DuckDBPyRelation) -> None:
+    rows = result.limit(_ROWS_SHOWN + 1).fetchall()
+    table(None, result.columns, rows[:_ROWS_SHOWN])
+    if len(rows) > _ROWS_SHOWN:
+        err.print(f"The first {_ROWS_SHOWN} rows; --format csv prints all.")
+
+
+# DuckDB itself writes the values of files, so that every type it has can be printed.
+
+
+def _print_csv(result: duckdb.DuckDBPyRelation) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(result.columns)
+    texts = result.project("columns(*)::varchar")
+    while rows := texts.fetchmany(_ROWS_AT_A_TIME):
+        writer.writerows(rows)
+
+
+def _print_json(result: duckdb.DuckDBPyRelation) -> None:
+    objects = result.query("row_of_answer", "select to_json(row_of_answer) from row_of_answer")
+    while rows := objects.fetchmany(_ROWS_AT_A_TIME):
+        sys.stdout.writelines(f"{text}\n" for (text,) in rows)
+
+
+_PRINTERS = {Format.TABLE: _print_table, Format.CSV: _print_csv, Format.JSON: _print_json}
 
 
 def shell() -> None:
@@ -76,7 +100,7 @@ def shell() -> None:
         pending = f"{pending}\n{line}" if pending else line
         if pending.rstrip().endswith(";"):
             try:
-                _print(_run(connection, pending), Format.TABLE)
+                _answer(connection, pending, Format.TABLE)
             except CommsError as error:
                 err.print(str(error), markup=False)
             pending = ""

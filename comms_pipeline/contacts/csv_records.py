@@ -38,9 +38,8 @@ def guess_delimiter(sample: str) -> str:
     """The delimiter under which the most rows of the sample agree with its header; comma in doubt."""
     best, best_score = ",", (0.0, 1)
     for delimiter in DELIMITERS:
-        rows = [
-            row for row in islice(csv.reader(io.StringIO(sample), delimiter=delimiter), _SAMPLE_ROWS) if row
-        ]
+        records = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        rows = [row for row in islice(records, _SAMPLE_ROWS) if row]
         width = len(rows[0]) if rows else 0
         agreement = sum(len(row) == width for row in rows) / len(rows) if rows else 0.0
         if width > 1 and (agreement, width) > best_score:

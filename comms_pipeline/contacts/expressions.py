@@ -31,7 +31,7 @@ _CLASSES = frozenset(
         "OPERATOR",
     }
 )
-# DuckDB keeps these as macros, beside macros that aggregate, unnest or read the session.
+# DuckDB keeps these as macros, beside macros that aggregate, unnest or read settings.
 _MACROS = frozenset(
     {
         "array_to_string",
@@ -57,7 +57,7 @@ _MACROS = frozenset(
         "split_part",
     }
 )
-_READS_THE_SESSION = frozenset({"current_setting", "getvariable"})
+_READS_SETTINGS = frozenset({"current_setting", "getvariable"})
 # Of a SELECT whose whole content is one expression, all of these are empty.
 _CLAUSES = ("where_clause", "group_expressions", "group_sets", "having", "qualify", "sample", "modifiers")
 
@@ -104,7 +104,8 @@ class Fence:
             .project("lower(function_name)")
             .fetchall()
         )
-        functions = ({name for (name,) in scalar} | _MACROS) - _READS_THE_SESSION
+        # What DuckDB keeps to itself ("__internal...") does not check what it is given.
+        functions = ({name for (name,) in scalar if name[:2] != "__"} | _MACROS) - _READS_SETTINGS
         by_name = {column.lower(): column for column in columns}
         return cls(connection=connection, columns=by_name, functions=frozenset(functions))
 
@@ -130,7 +131,8 @@ class Fence:
         tree = json.loads(text)
         if tree["error"]:
             problem = f"not a valid SQL expression: {tree['error_message'].splitlines()[0]}"
-            raise InvalidContactFile(place, problem, "Text stands in single quotes, column names in none")
+            fix = "Put text in single quotes, and a column named like an SQL word in double ones"
+            raise InvalidContactFile(place, problem, fix)
         if len(tree["statements"]) != 1 or ";" in sql.rstrip()[-1:]:
             raise _not_scalar(place)
         select = tree["statements"][0]["node"]

@@ -110,9 +110,11 @@ def _described(
 
 
 def _distinct(columns: list[str], path: Path) -> list[str]:
-    """The columns, once it is sure that SQL can tell them apart."""
+    """The columns, once it is sure that SQL can name them and tell them apart."""
     first = {ROW: 0}
     for position, name in enumerate(columns, 1):
+        if not name:
+            raise InvalidContactFile(str(path), f"column {position} has no name", "Name it")
         if first.setdefault(name.lower(), position) != position:
             problem = f"two columns are called '{name}' (upper and lower case are the same)"
             raise InvalidContactFile(str(path), problem, "Rename one")

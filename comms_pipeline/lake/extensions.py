@@ -21,7 +21,9 @@ def link_extensions(folder: Path) -> Path:
     Raises `DatabaseUnavailable` when a wheel is missing or made for another DuckDB version.
     """
     version = f"v{duckdb.__version__}"
-    platform = duckdb.sql("pragma platform").fetchone()
+    # Not duckdb.sql: its connection is shared by all threads.
+    with duckdb.connect() as connection:
+        platform = connection.execute("pragma platform").fetchone()
     target = folder / version / (platform[0] if platform else "")
     target.mkdir(parents=True, exist_ok=True)
     for name, (package, file) in _WHEELS.items():

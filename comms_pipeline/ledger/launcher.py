@@ -45,6 +45,8 @@ _SETTINGS = {
     # What is acknowledged is on disk.
     "fsync": "on",
     "synchronous_commit": "on",
+    # Iterations make guessing weak passwords slow; ours is random, and Dagster connects hundreds of times a run.
+    "scram_iterations": "1",
     # Short queries of a queue gain nothing from compilation.
     "jit": "off",
     # Segments in /dev/shm vanish when a desktop user logs out (systemd's RemoveIPC); containers have 64 MB.

@@ -54,7 +54,8 @@ def import_contacts(
     rejects: list[pl.DataFrame] = []
     with stores.lake.writer() as writer:
         for batch in read_contacts(path, mapping, secret=stores.secret, progress=progress):
-            written += _upsert(writer, batch.contacts, stores)
+            contacts = batch.contacts.with_columns(consent_kind=pl.lit(str(mapping.consent.kind)))
+            written += _upsert(writer, contacts, stores)
             rows += batch.contacts.height
             rejects.append(batch.rejects)
             writer.append("raw.contact_rejects", _reject_rows(batch.rejects, import_id))

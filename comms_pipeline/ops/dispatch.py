@@ -12,11 +12,14 @@ from comms_pipeline.dispatch import send as dispatch
 from comms_pipeline.dispatch.engine import LaneReport
 from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.ledger import batches, sends
+from comms_pipeline.ledger.sends import Send
 from comms_pipeline.loader.outcomes import load_outcomes
 from comms_pipeline.metadata import funnel_metadata
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.planning import stages
 from comms_pipeline.resources.stores import StoresResource
+
+_STOPPED = {"paused", "cancelled", "failed"}
 
 
 class SettleConfig(dg.Config):
@@ -33,16 +36,21 @@ class SettleConfig(dg.Config):
 def enqueue(context: dg.OpExecutionContext, stores: StoresResource) -> Iterator[dg.DynamicOutput[str]]:
     """One dynamic output per lane with something to send."""
     send = stages.context_of(stores, context.partition_key)
+    if send.send.status in _STOPPED:
+        raise _not_sent(send.send)
     added = stages.enqueue_plan(stores, send)
     with stores.ledger() as ledger:
         if not sends.start_send(ledger, send.send.send_id):
-            raise dg.Failure(
-                f"send {send.send.send_id} is {send.send.status}: nothing was sent", allow_retries=False
-            )
+            # Stopped meanwhile: what is queued stays there, and nobody may claim it.
+            raise _not_sent(sends.get_send(ledger, send.send.send_id))
         lanes = batches.lanes_of_send(ledger, send.send.send_id)
     context.log.info(f"{added:,} messages enqueued; waiting per lane: {lanes}")
     for lane in lanes:
         yield dg.DynamicOutput(lane, mapping_key=lane.replace(":", "_"))
+
+
+def _not_sent(send: Send) -> dg.Failure:
+    return dg.Failure(f"send {send.send_id} is {send.status}: nothing was sent", allow_retries=False)
 
 
 @dg.op(pool=vocabulary.LANE_POOL, description="Sends what is due in one lane: claim, mark, call, record.")

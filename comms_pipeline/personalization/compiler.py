@@ -1,8 +1,8 @@
 """The statements of a message run over all recipients at once: paths, and the steps that print along them.
 
-Recipients who take the same branches form a path. Expressions are noted while paths are found and evaluated when these
-are final, each on its own rows. Output is columns (`expressions.py`) or, where there is no exact column form, a fragment
-rendered by Jinja2 itself (`fragments.py`). The law of all this: the text equals Jinja2's own.
+Recipients who take the same branches form a path. Expressions are noted while paths are found and evaluated
+when these are final, each on its own rows. Output is columns (`expressions.py`) or, where there is no exact column
+form, a fragment rendered by Jinja2 itself (`fragments.py`). The law of all this: the text equals Jinja2's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ from comms_pipeline.personalization.values import (
 )
 
 _MAX_CHAIN = 40  # bindings resting on bindings: each costs stack
-_MAX_SUBSETS = 10_000  # `and`, `or` and inline ifs, nested on purpose, could ask for exponentially many
+_MAX_SUBSETS = 3_000  # `and`, `or` and inline ifs, nested on purpose, could ask for exponentially many
 _Answer = TypeVar("_Answer")
 _DEFINITIONS = nodes.Assign | nodes.AssignBlock | nodes.Macro | nodes.Import | nodes.FromImport
 
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Recipients who took the same branches, the names set on the way, and per part literal text and steps."""
+    """Recipients who took the same branches, the names set on the way, and what is printed in which part."""
 
     rows: Slice
     scope: Scope
@@ -130,8 +130,8 @@ class Interpreter:
             return self._branch(part, node, _branches(node), path, budget)
         if isinstance(node, nodes.CondExpr):
             # Without an else Jinja2 prints nothing, even though undefined is strict.
-            other = [] if node.expr2 is None else [node.expr2]
-            return self._branch(part, node, [(node.test, [node.expr1]), (None, other)], path, budget)
+            branches: list[_Branch] = [(node.test, [node.expr1]), (None, [node.expr2] if node.expr2 else [])]
+            return self._branch(part, node, branches, path, budget)
         if isinstance(node, _DEFINITIONS):
             return [self._define(part, node, path)]
         if isinstance(node, nodes.Scope):
@@ -142,7 +142,7 @@ class Interpreter:
     def _branch(
         self, part: str, node: nodes.Node, branches: "list[_Branch]", path: Path, budget: int
     ) -> list[Path]:
-        """Splits a path by the branch its recipients take; beyond the budget the whole choice becomes one step."""
+        """Splits a path by the branch its recipients take; beyond the budget the choice becomes one step."""
         taken = self._taken(part, branches, path.scope, path.rows)
         if len(taken) > budget:
             if assigned_names(node):
@@ -173,9 +173,7 @@ class Interpreter:
 
     def _define(self, part: str, node: nodes.Stmt, path: Path) -> Path:
         """Binds the names a statement sets. What it sets is evaluated once, used or not: it may raise."""
-        expression = (
-            node.node if isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name) else None
-        )
+        expression = _assigned_expression(node)
         read = [path.scope[name].depth for name in self._program.reads(node) if name in path.scope]
         binding = Binding(
             statement=node,
@@ -215,10 +213,8 @@ class Interpreter:
         try:
             if _is_plain_block(node):
                 self._block(step.part, node, step.scope, rows)
-            elif isinstance(node, nodes.Assign):
-                self._value(step.part, node.node, step.scope, rows)
             else:
-                raise NotColumnar
+                self._value(step.part, _assigned_expression(node), step.scope, rows)
         except NotColumnar:
             self._fragments.render("text", step.part, node, step.scope, rows)
 
@@ -259,11 +255,11 @@ class Interpreter:
         """What a bound name is worth on these rows. Raises NotColumnar where only Jinja2 can hold it."""
         if _is_plain_block(binding.statement):
             return self._block(part, binding.statement, binding.scope, rows)
-        if binding.expression is None:
-            raise NotColumnar
         return self._value(part, binding.expression, binding.scope, rows)
 
-    def _value(self, part: str, node: nodes.Expr, scope: Scope, rows: Slice) -> Value:
+    def _value(self, part: str, node: nodes.Expr | None, scope: Scope, rows: Slice) -> Value:
+        if node is None:
+            raise NotColumnar
         number = self._number(part, node, scope)
         view = _View(self, part, scope, rows)
 
@@ -335,7 +331,7 @@ _Branch = tuple[nodes.Expr | None, list[nodes.Node]]
 
 def _branches(node: nodes.If) -> list[_Branch]:
     """The tests of an if in order with what they guard; the last has no test."""
-    return [(branch.test, branch.body) for branch in [node, *node.elif_]] + [(None, node.else_)]
+    return [*((branch.test, branch.body) for branch in [node, *node.elif_]), (None, node.else_)]
 
 
 def _flat(body: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
@@ -344,6 +340,12 @@ def _flat(body: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
             yield from node.nodes
         else:
             yield node
+
+
+def _assigned_expression(node: nodes.Node) -> nodes.Expr | None:
+    """What a set statement of one name sets it to."""
+    is_single = isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name)
+    return node.node if is_single and isinstance(node.node, nodes.Expr) else None
 
 
 def _is_plain_block(node: nodes.Node) -> TypeGuard[nodes.AssignBlock]:

@@ -1,7 +1,7 @@
 """Jinja2 expressions evaluated over columns: one method per kind of node, exact or NotColumnar.
 
-Evaluation is eager, on exactly the rows that reach the expression, so what the data rules out (a null, an overflow, an
-empty list) need not be feared: each form looks before it computes. Statements, groups and rendering live elsewhere.
+Evaluation is eager, on exactly the rows that reach the expression, so what the data rules out (a null, an overflow,
+an empty list) need not be feared: each form looks before it computes. Statements and rendering live elsewhere.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ class _Evaluator:
         return scatter([second, repeated(decides, len(positions[1]))], positions)
 
     def _choose(self, condition: bool | pl.Series, yes: nodes.Expr, no: nodes.Expr | None) -> Value:
-        """`yes` on the rows where the condition holds, `no` elsewhere: each is evaluated on its own rows only."""
+        """`yes` on the rows where the condition holds, `no` elsewhere, each evaluated on its own rows only."""
         if isinstance(condition, pl.Series) and not condition.any():
             condition = False
         elif isinstance(condition, pl.Series) and condition.all():
@@ -169,14 +169,12 @@ class _Evaluator:
         return column(owner.series.struct.field(name)) if name in names else Missing(name=name, near=names)
 
     def _slice(self, owner: Value, cut: nodes.Slice) -> Value:
-        bounds = [0 if part is None else part.value if isinstance(part, nodes.Const) else None
-                  for part in (cut.start, cut.stop)]  # fmt: skip
-        start, stop = bounds
-        is_simple = type(start) is int and type(stop) is int and start >= 0 and stop >= 0 and cut.step is None
-        if not isinstance(owner, Column) or not owner.is_plain_text or not is_simple:
+        start, stop = (_slice_bound(bound) for bound in (cut.start, cut.stop))
+        if not isinstance(owner, Column) or not owner.is_plain_text or cut.step is not None:
             raise NotColumnar
-        length = None if cut.stop is None else max(stop - start, 0)
-        return Column(series=owner.series.str.slice(start, length))
+        return Column(
+            series=owner.series.str.slice(start or 0, None if stop is None else max(stop - (start or 0), 0))
+        )
 
     def choice(self, node: nodes.CondExpr) -> Value:
         return self._choose(self.truth(node.test), node.expr1, node.expr2)
@@ -234,16 +232,12 @@ class _Evaluator:
             raise NotColumnar
         value = self.value(node.node)
         arguments = [self.value(argument) for argument in node.args]
-        named = {pair.key: self.value(pair.value) for pair in node.kwargs}
+        named = {str(pair.key): self.value(pair.value) for pair in node.kwargs}
         if node.name in ("default", "d"):
             return self._default(value, arguments, named)
-        if (
-            node.name == "format"
-            and isinstance(value, Const)
-            and len(arguments) == 1
-            and isinstance(arguments[0], Column)
-        ):
-            return _required(fixed_point(value.value, arguments[0]))
+        filled = arguments[0] if node.name == "format" and len(arguments) == 1 else None
+        if isinstance(value, Const) and isinstance(filled, Column) and not named:
+            return _required(fixed_point(value.value, filled))
         forms = FILTERS.get(node.name)
         if forms is None or forms.columns is None or isinstance(value, Missing):
             raise NotColumnar
@@ -290,6 +284,14 @@ class _Evaluator:
         return form(value)
 
 
+def _slice_bound(node: nodes.Expr | None) -> int | None:
+    if node is None:
+        return None
+    if not isinstance(node, nodes.Const) or type(node.value) is not int or node.value < 0:
+        raise NotColumnar
+    return node.value
+
+
 def _required(value: Value | None) -> Value:
     if value is None:
         raise NotColumnar
@@ -319,7 +321,7 @@ def _lowered(value: Value) -> Value:
     scalar = value.series[0]
     if not isinstance(scalar, str | int | float | bool | None):
         raise NotColumnar
-    return Const(value=Markup(scalar) if value.is_markup else scalar)
+    return Const(value=Markup(scalar) if value.is_markup else scalar)  # noqa: S704  # escaped already
 
 
 def _filtered(value: Const | Column, mask: pl.Series) -> Value:
@@ -374,7 +376,7 @@ _TESTS: dict[str, Callable[[Value], Value]] = {
     "integer": _kind_test(lambda dtype: dtype.is_integer(), _is_integer),
     "float": _kind_test(lambda dtype: dtype.is_float(), lambda value: isinstance(value, float)),
     "boolean": _kind_test(lambda dtype: dtype == pl.Boolean, lambda value: isinstance(value, bool)),
-    "mapping": _kind_test(lambda dtype: isinstance(dtype, pl.Struct), lambda value: False),
+    "mapping": _kind_test(lambda dtype: isinstance(dtype, pl.Struct), lambda value: isinstance(value, dict)),
 }
 _FORMS: dict[type[nodes.Node], Callable[..., Value]] = {
     nodes.Const: _Evaluator.constant,

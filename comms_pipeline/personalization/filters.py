@@ -1,8 +1,9 @@
 """The one table of filters: what each does in Python, and its exact column form where there is one.
 
-A filter of Jinja2 that is not listed works too, in an opaque slot. A new filter is one entry: `python` makes it known to
-the environment, `columns` makes it fast, `examples` are put to the test against Jinja2's own output. Column forms answer
-None for what they cannot do exactly. Polars is imported only when a column is at hand: the rendering child never needs it.
+A filter of Jinja2 that is not listed works too, in an opaque slot. A new filter is one entry: `python` makes it known
+to the environment, `columns` makes it fast, `examples` are put to the test against Jinja2's own output. Column forms
+answer None for what they cannot do exactly. Polars is imported only when a column is at hand: the rendering child never
+needs it.
 """
 
 import re
@@ -60,7 +61,7 @@ class FilterForms:
     columns: ColumnForm | None = None
 
 
-def _text_result(call: FilterCall, text: "pl.Series") -> "Value":
+def _text_result(text: "pl.Series") -> "Value":
     from comms_pipeline.personalization.values import Column
 
     return Column(series=text)
@@ -74,7 +75,7 @@ def _text_map(
 
     if call.value.is_markup or call.arguments or call.named:
         return None
-    return _text_result(call, map_text(call.value.text(), fast, exact))
+    return _text_result(map_text(call.value.text(), fast, exact))
 
 
 def _title(call: FilterCall) -> "Value | None":
@@ -88,7 +89,7 @@ def _text_each(call: FilterCall, function: Callable[[str], str]) -> "Value | Non
 
     if call.value.is_markup or call.arguments or call.named:
         return None
-    return _text_result(call, map_each(call.value.text(), function, pl.String))
+    return _text_result(map_each(call.value.text(), function, pl.String))
 
 
 def _trim(call: FilterCall) -> "Value | None":
@@ -97,11 +98,15 @@ def _trim(call: FilterCall) -> "Value | None":
         return None
     characters = _WHITE_SPACE if bound["chars"] is None else bound["chars"]
     text = call.value.text()
-    return _text_result(call, text.str.strip_chars(characters) if characters else text)
+    return _text_result(text.str.strip_chars(characters) if characters else text)
 
 
 def _replace(call: FilterCall) -> "Value | None":
-    from comms_pipeline.personalization.values import MAX_CELL_BYTES, MAX_COLUMN_BYTES
+    from comms_pipeline.personalization.values import (
+        MAX_CELL_BYTES,
+        MAX_COLUMN_BYTES,
+        largest_and_total_bytes,
+    )
 
     bound = call.bind("old", "new")
     if bound is None or call.value.is_markup or len(bound) < 2:
@@ -110,11 +115,11 @@ def _replace(call: FilterCall) -> "Value | None":
     if type(old) is not str or type(new) is not str or not old:
         return None
     text = call.value.text()
-    sizes = text.str.len_bytes()
+    largest, total = largest_and_total_bytes(text)
     growth = len(new.encode()) + 1
-    if int(sizes.max() or 0) * growth > MAX_CELL_BYTES or int(sizes.sum()) * growth > MAX_COLUMN_BYTES:  # type: ignore[arg-type]
+    if largest * growth > MAX_CELL_BYTES or total * growth > MAX_COLUMN_BYTES:
         return None
-    return _text_result(call, text.str.replace_all(old, new, literal=True))
+    return _text_result(text.str.replace_all(old, new, literal=True))
 
 
 def _truncate(call: FilterCall) -> "Value | None":
@@ -147,7 +152,7 @@ def _truncate(call: FilterCall) -> "Value | None":
     text = call.value.series
     if not (text.str.len_chars() > length + leeway).any():
         return call.value
-    return _text_result(call, map_each(text, cut, pl.String))
+    return _text_result(map_each(text, cut, pl.String))
 
 
 def _round(call: FilterCall) -> "Value | None":
@@ -200,11 +205,11 @@ def _join(call: FilterCall) -> "Value | None":
     if series.dtype.inner != pl.String or series.list.eval(pl.element().is_null()).list.any().any():
         return None
     # An empty list joins to "", and Polars agrees only where it holds no null.
-    return _text_result(call, series.list.join(bound["d"]).fill_null(""))
+    return _text_result(series.list.join(bound["d"]).fill_null(""))
 
 
 def _edge(position: int, call: FilterCall) -> "Value | None":
-    """The first (0) or last (-1) item of a list or character of a text; an empty one has none, so no column form."""
+    """The first (0) or last (-1) item of a list or character of a text, if none is empty."""
     import polars as pl
 
     from comms_pipeline.personalization.values import column
@@ -215,7 +220,7 @@ def _edge(position: int, call: FilterCall) -> "Value | None":
     if isinstance(series.dtype, pl.List):
         return column(series.list.get(position)) if (series.list.len() > 0).all() else None
     if call.value.is_text and (series != "").all():
-        return _text_result(call, series.str.slice(position, 1))
+        return _text_result(series.str.slice(position, 1))
     return None
 
 
@@ -252,8 +257,8 @@ def _urlencode(call: FilterCall) -> "Value | None":
         return None
     text = call.value.text()
     if text.str.contains(_URL_SAFE).all():
-        return _text_result(call, text)
-    return _text_result(call, map_each(text, jinja_filters.do_urlencode, pl.String))
+        return _text_result(text)
+    return _text_result(map_each(text, jinja_filters.do_urlencode, pl.String))
 
 
 def _int(call: FilterCall) -> "Value | None":

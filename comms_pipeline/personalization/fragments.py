@@ -1,4 +1,4 @@
-"""Fragments for Jinja2 itself: which values they read, which statements must precede them, once per distinct input.
+"""Fragments for Jinja2 itself: the values they read, the statements that must precede them, once per distinct input.
 
 Also turns what happens in the child into errors that name place and row count, never data.
 """
@@ -37,8 +37,8 @@ _PROBLEMS = {
 }
 
 
-class WholePart(Exception):
-    """This part needs Jinja2 for all of it: its statements depend on each other in ways columns cannot follow."""
+class WholePart(Exception):  # a signal, no error
+    """All of this part needs Jinja2: its statements depend on each other in ways columns cannot follow."""
 
     def __init__(self, part: str) -> None:
         self.part = part
@@ -141,7 +141,7 @@ class FragmentRunner:
         problem, fix = _PROBLEMS.get(answer.kind, unknown)
         match = _UNDEFINED.search(answer.message) if answer.kind == "UndefinedError" else None
         name = (match[1] or match[2]) if match else ""
-        if name and name in _written_names(self._program.nodes[part]):
+        if name and name in _written_names(self._program.listings[part]):
             problem, fix = f"{name} is undefined", f"{suggestion(name, rows.names())}{_GUARD}"
         problem = _counted(problem, count, rows)
         if answer.file != FRAGMENT_FILE:
@@ -194,7 +194,7 @@ def _cells(value: Const | pl.Series | Column, positions: pl.Series) -> list[obje
         return [value.value] * len(positions)
     cells = _series(value).gather(positions).to_list()
     if isinstance(value, Column) and value.is_markup:
-        return [None if cell is None else Markup(cell) for cell in cells]
+        return [None if cell is None else Markup(cell) for cell in cells]  # noqa: S704  # escaped already
     return cells
 
 

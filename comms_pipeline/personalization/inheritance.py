@@ -1,6 +1,6 @@
-"""Joins the templates of a message into one tree per part: includes and blocks are put in place, once, at compile time.
+"""Joins the templates of a message into one tree per part: includes and blocks are put in place at compile time.
 
-The parent and the rendering child both run this on the same text, so that a node's number means the same node in both.
+The parent and the rendering child both run this on the same text, so that a number means the same node in both.
 Import stays a statement: a module's macros never see the message's variables.
 """
 
@@ -35,13 +35,13 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """The joined trees of a message by part, their nodes numbered in reading order, and the files they came from."""
+    """The joined trees of a message by part, their nodes numbered in reading order, and their files."""
 
     sources: Mapping[str, TemplateSource]
     includes: Mapping[str, str]
     files: list[File]
     trees: Mapping[str, nodes.Template]
-    nodes: Mapping[str, list[nodes.Node]]
+    listings: Mapping[str, list[nodes.Node]]
     numbers: Mapping[int, int]
     late_bound_parts: frozenset[str]
     _cache: dict[tuple[str, int], object] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Program:
 
 
 def load(sources: Mapping[str, TemplateSource], includes: Mapping[str, str]) -> Program:
-    """Parses and joins every part. Raises TemplateError for bad syntax, cycles, and templates missing or too large."""
+    """Parses and joins every part. Raises TemplateError: bad syntax, a cycle, a template missing or too large."""
     files: list[File] = []
     trees: dict[str, nodes.Template] = {}
     for part, source in sources.items():
@@ -85,7 +85,7 @@ def load(sources: Mapping[str, TemplateSource], includes: Mapping[str, str]) -> 
         includes=includes,
         files=files,
         trees=trees,
-        nodes=numbered,
+        listings=numbered,
         numbers={id(node): number for listed in numbered.values() for number, node in enumerate(listed)},
         late_bound_parts=frozenset(part for part, listed in numbered.items() if _is_late_bound(listed)),
     )
@@ -125,7 +125,7 @@ class _Joiner:
     def _around(
         self, tree: nodes.Template, extends: nodes.Extends
     ) -> tuple[list[nodes.Node], list[nodes.Node]]:
-        """What a template that extends another still does itself: all before `extends`, definitions after it."""
+        """What a template that extends another still does itself: all before that, definitions after it."""
         cut = tree.body.index(extends)
         after: list[nodes.Node] = []
         for node in tree.body[cut + 1 :]:
@@ -212,7 +212,7 @@ class _Joiner:
     def _link(
         self, node: nodes.Node, chain: list[nodes.Block], place: "_Place", *, is_scoped: bool
     ) -> list[nodes.Node]:
-        """The nearest block of a chain (base first), put at `node`; `super()` inside it is the rest of the chain."""
+        """The nearest block of a chain (base first), put at `node`; its `super()` is the rest of the chain."""
         block = chain[-1]
         self._spend(block, block.body)
         own_names = frozenset().union(*(assigned_names(setter) for setter in block.find_all(_SETTERS)))
@@ -304,7 +304,7 @@ def _clone(node: nodes.Node) -> nodes.Node:
 
 
 def look_up(names: Iterable[str], position: int = 1) -> nodes.Stmt:
-    """A statement that reads names and does nothing: they are then looked up in the context, once for the scope it is in.
+    """A statement that reads names and does nothing: they are then looked up in the context, once for its scope.
 
     Without it a scope within finds a name undefined that the scope around it sets later, which is right for a scope of
     the template's own, but not for a template joined into another or a fragment taken out of one.
@@ -323,7 +323,7 @@ def _is_super(node: nodes.Node) -> bool:
 
 
 def _is_late_bound(listed: list[nodes.Node]) -> bool:
-    """Whether a macro reads a name that is assigned after it: it then sees the value of the time of the call."""
+    """Whether a macro reads a name that is assigned after it: it sees the value of the time of the call."""
     read: set[str] = set()
     for node in listed:
         if not isinstance(node, nodes.If) and not read.isdisjoint(assigned_names(node)):

@@ -1,4 +1,4 @@
-"""A message compiled once and evaluated over whole audiences: skeletons per group of recipients, slots as columns."""
+"""A message compiled once and evaluated over whole audiences: a skeleton per group of recipients, slots as columns."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack

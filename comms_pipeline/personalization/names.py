@@ -21,8 +21,7 @@ def assigned_names(*body: nodes.Node) -> frozenset[str]:
     names: set[str] = set()
     for node in body:
         if isinstance(node, nodes.Assign | nodes.AssignBlock):
-            names |= {target.name for target in [node.target, *node.target.find_all(nodes.Name)]
-                      if isinstance(target, nodes.Name)}  # fmt: skip
+            names |= _stores(node.target)
         elif isinstance(node, nodes.Macro):
             names.add(node.name)
         elif isinstance(node, nodes.Import):
@@ -127,57 +126,111 @@ def trapped_name(body: Iterable[nodes.Node]) -> tuple[nodes.Node, str] | None:
     Jinja2 decides once per scope whether a name is the scope's own. If its first use there is an unconditional set,
     scopes inside that read it earlier find it undefined, even though the context has it.
     """
-    frame = _Frame()
-    frame.visit(body)
+    frame = _Frame(body)
+    frame.visit(body, frozenset())
     return frame.traps[0] if frame.traps else None
 
 
 class _Frame:
-    """The names of one scope in the order in which Jinja2's symbol analysis meets them."""
+    """The names of one scope in the order in which Jinja2's symbol analysis meets them.
 
-    def __init__(self) -> None:
+    `known` are names with a meaning before the scope begins: its parameters, and all names of the scopes around.
+    """
+
+    def __init__(self, body: Iterable[nodes.Node], known: Iterable[str] = ()) -> None:
         self.traps: list[tuple[nodes.Node, str]] = []
-        self._loaded: set[str] = set()
+        self._loaded = set(known)
+        self._names = self._loaded | _names_of_scope(body)
         self._read_inside: set[str] = set()
 
-    def visit(self, body: Iterable[nodes.Node], stored: frozenset[str] = frozenset()) -> frozenset[str]:
+    def visit(self, body: Iterable[nodes.Node], stored: frozenset[str]) -> frozenset[str]:
         """Names certainly stored after `body`."""
         for node in body:
+            self._loaded |= _loads(_header(node)) - stored
             if isinstance(node, nodes.If):
                 stored = self._if(node, stored)
                 continue
-            if isinstance(node, nodes.Scope | nodes.AssignBlock):
-                inner = _Frame()
-                inner.visit(node.body)
-                self.traps += inner.traps
-            if isinstance(node, nodes.Assign | nodes.Output | nodes.ExprStmt):
-                self._load(node, stored)
-            elif _is_autoescape(node) or not isinstance(node, nodes.Scope | nodes.Macro):
-                # Joined templates look names up by themselves (see inheritance), macros when they are called.
+            self._visit_inside(node)
+            # Joined templates look names up by themselves, macros when they are called.
+            if _is_autoescape(node) or not isinstance(node, nodes.Scope | nodes.Macro):
                 self._read_inside |= read_names(node) - self._loaded - stored
-            stored = self._store(node, assigned_names(node), stored)
+            names = assigned_names(node)
+            self.traps += [
+                (node, name) for name in sorted((names & self._read_inside) - self._loaded - stored)
+            ]
+            stored |= names
         return stored
 
     def _if(self, node: nodes.If, stored: frozenset[str]) -> frozenset[str]:
-        branches = [node, *node.elif_]
-        for branch in branches:
-            self._load(branch.test, stored)
-        traps = self.traps
-        self.traps = []  # what only some branches store is looked up outside first: no trap
-        ends = [self.visit(body, stored) for body in [*(branch.body for branch in branches), node.else_]]
+        traps, self.traps = self.traps, []
+        bodies = [*(branch.body for branch in [node, *node.elif_]), node.else_]
+        ends = [self.visit(body, stored) for body in bodies]
         always = frozenset.intersection(*ends)
+        # What only some branches store is looked up outside first, so it is no trap.
         self.traps = [*traps, *((where, name) for where, name in self.traps if name in always)]
         self._loaded |= frozenset.union(*ends) - always
         return always
 
-    def _load(self, node: nodes.Node, stored: frozenset[str]) -> None:
-        names = [node] if isinstance(node, nodes.Name) else node.find_all(nodes.Name)
-        self._loaded |= {name.name for name in names if name.ctx == "load"} - stored
+    def _visit_inside(self, node: nodes.Node) -> None:
+        """The scopes that a statement opens."""
+        if isinstance(node, nodes.Scope):
+            content = [item for item in node.body if isinstance(item, nodes.ScopedEvalContextModifier)]
+            known = self._names if content else set()
+            bodies = [content[0].body if content else node.body]
+        elif isinstance(node, nodes.For):
+            known = self._names | {"loop", *_stores(node.target)}
+            bodies = [node.body, node.else_]
+        elif isinstance(node, nodes.With):
+            known = self._names.union(*map(_stores, node.targets))
+            bodies = [node.body]
+        elif isinstance(node, nodes.Macro | nodes.CallBlock):
+            known = self._names | {"caller", "varargs", "kwargs", *(argument.name for argument in node.args)}
+            bodies = [node.body]
+        else:
+            known = self._names
+            bodies = [node.body] if isinstance(node, nodes.AssignBlock | nodes.FilterBlock) else []
+        for body in bodies:
+            inner = _Frame(body, known)
+            inner.visit(body, frozenset())
+            self.traps += inner.traps
 
-    def _store(self, node: nodes.Node, names: frozenset[str], stored: frozenset[str]) -> frozenset[str]:
-        trapped = (names & self._read_inside) - self._loaded - stored
-        self.traps += [(node, name) for name in sorted(trapped)]
-        return stored | names
+
+def _names_of_scope(body: Iterable[nodes.Node]) -> set[str]:
+    """Every name that statements use in the very scope they stand in."""
+    names: set[str] = set()
+    for node in body:
+        names |= _loads(_header(node)) | assigned_names(node)
+        if isinstance(node, nodes.If):
+            names |= _names_of_scope([*node.body, *node.elif_, *node.else_])
+    return names
+
+
+def _header(node: nodes.Node) -> list[nodes.Node]:
+    """The expressions of a statement that belong to the scope it stands in."""
+    if isinstance(node, nodes.Output):
+        return list(node.nodes)
+    if isinstance(node, nodes.If):
+        return [branch.test for branch in [node, *node.elif_]]
+    if isinstance(node, nodes.With):
+        return list(node.values)
+    fields: dict[type[nodes.Node], str] = {
+        nodes.Assign: "node",
+        nodes.For: "iter",
+        nodes.CallBlock: "call",
+        nodes.FilterBlock: "filter",
+    }
+    name = fields.get(type(node))
+    return [getattr(node, name)] if name else []
+
+
+def _loads(expressions: Iterable[nodes.Node]) -> set[str]:
+    names = [name for node in expressions for name in [node, *node.find_all(nodes.Name)]]
+    return {name.name for name in names if isinstance(name, nodes.Name) and name.ctx == "load"}
+
+
+def _stores(target: nodes.Node) -> set[str]:
+    names = [target, *target.find_all(nodes.Name)]
+    return {name.name for name in names if isinstance(name, nodes.Name)}
 
 
 def _is_autoescape(node: nodes.Node) -> bool:

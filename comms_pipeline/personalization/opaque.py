@@ -56,7 +56,7 @@ class Failure:
     file: str
 
 
-class LimitExceeded(Exception):
+class LimitExceeded(Exception):  # says what it is
     """The child broke a limit or died; `str(error)` says which. It starts afresh for the next fragment."""
 
 
@@ -96,7 +96,7 @@ class OpaqueRenderer:
         names: Sequence[str],
         rows: Sequence[Sequence[object]],
     ) -> list[str | Failure]:
-        """The fragment's text for every row of values of `names`. Raises LimitExceeded, and TypeError for odd values."""
+        """The fragment's text for every row of values of `names`. Raises LimitExceeded; TypeError for odd values."""
         answers: list[str | Failure] = []
         total = 0
         while len(answers) < len(rows):
@@ -129,7 +129,7 @@ class OpaqueRenderer:
         limits = self._limits
         numbers = (limits.memory_bytes, limits.cpu_seconds, limits.output_characters, os.getpid())
         self._thread = threading.current_thread()
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-I", "-X", "utf8", "-m", _WORKER, *map(str, numbers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

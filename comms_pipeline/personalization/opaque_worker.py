@@ -1,7 +1,7 @@
 """The child process that renders fragments columns cannot express: Jinja2's sandbox inside the kernel's limits.
 
-Started by `opaque.py` with nothing inherited but its two pipes; reads requests, writes answers, knows nothing else. Every
-limit is set before the first template text arrives.
+Started by `opaque.py` with nothing inherited but its two pipes; reads requests, writes answers, knows nothing else.
+Every limit is set before the first template text arrives.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _ANSWER_BYTES = 4 << 20  # an answer is cut off beyond this; the parent asks again for the rest
 
 
-class OutputTooLong(Exception):
+class OutputTooLong(Exception):  # the parent's table of problems knows it by this name
     """A fragment produced more text than one rendering may."""
 
 
@@ -84,7 +84,7 @@ class _Renderer:
             if self._program is None:
                 raise RuntimeError("nothing is loaded")
             part = fragment["part"]
-            numbered = self._program.nodes[part]
+            numbered = self._program.listings[part]
             body = [look_up(names), *(numbered[number] for number in fragment["prelude"])]
             body += _statements(numbered[fragment["node"]], fragment["kind"])
             environment = self._environments[self._program.sources[part].is_html]
@@ -107,7 +107,7 @@ def _statements(node: nodes.Node, kind: str) -> Iterator[nodes.Node]:
 
 
 def _describe(error: Exception) -> dict[str, object]:
-    """The error without its data: type, message (the parent shows only names from it) and where it happened."""
+    """The error: type, message (of which the parent shows only the template's own words) and place."""
     position, file = 0, FRAGMENT_FILE
     if isinstance(error, TemplateSyntaxError):
         position = error.lineno

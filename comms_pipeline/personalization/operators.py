@@ -1,11 +1,12 @@
 """Arithmetic, comparison and membership of values, in columns, exactly as Python does them or not at all.
 
-Polars differs from Python on overflow, on mixed int and float, on NaN, on division by zero and on null; each operation
-first proves that none of these occurs in the data at hand and raises NotColumnar otherwise.
+Polars differs from Python on overflow, on mixed int and float, on NaN, on division by zero and on null; each
+operation first proves that none of these occurs in the data at hand and raises NotColumnar otherwise.
 """
 
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import polars as pl
 from markupsafe import Markup
@@ -26,7 +27,7 @@ _EXACT_INTEGER = 1 << 53  # a float holds every whole number up to here
 _MAX_INT64 = (1 << 63) - 1
 _MAX_DECIMAL_DIGITS = 38
 
-COMPARISONS: dict[str, Callable[[object, object], object]] = {
+_COMPARISONS: dict[str, Callable[[Any, Any], object]] = {
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -34,7 +35,7 @@ COMPARISONS: dict[str, Callable[[object, object], object]] = {
     "gt": operator.gt,
     "gteq": operator.ge,
 }
-_ARITHMETIC: dict[str, Callable[[object, object], object]] = {
+_ARITHMETIC: dict[str, Callable[[Any, Any], object]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -45,10 +46,10 @@ _ARITHMETIC: dict[str, Callable[[object, object], object]] = {
 
 
 def compare(name: str, left: Value, right: Value) -> Value:
-    """`left name right`, `name` one of COMPARISONS."""
+    """`left name right`, `name` one of _COMPARISONS."""
     if isinstance(left, Missing) or isinstance(right, Missing):
         raise NotColumnar
-    operation = COMPARISONS[name]
+    operation = _COMPARISONS[name]
     if isinstance(left, Const) and isinstance(right, Const):
         try:
             return Const(value=bool(operation(left.value, right.value)))
@@ -100,7 +101,9 @@ def is_one_of(needle: Value, choices: Sequence[Scalar]) -> Value:
     if dtypes != {needle_dtype} or needle_dtype not in (pl.String, pl.Int64):
         raise NotColumnar
     series = as_int64(needle.series) if needle_dtype == pl.Int64 else needle.series
-    return Column(series=series.is_in(pl.Series(list(choices), dtype=needle_dtype).implode()).fill_null(False))
+    return Column(
+        series=series.is_in(pl.Series(list(choices), dtype=needle_dtype).implode()).fill_null(False)
+    )
 
 
 def arithmetic(sign: str, left: Value, right: Value) -> Value:

@@ -1,4 +1,4 @@
-"""The rows a path of recipients covers, and what the template's own names stand for on them. Evaluates nothing."""
+"""The rows a path of recipients covers, and what the template's own names stand for there. Evaluates nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Scope = Mapping[str, "Binding"]
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """A name set by the template: `statement` ran in `scope`; equal numbers mean equal values on the same rows.
+    """A name set by the template: `statement` ran in `scope`; equal numbers, equal values on the same rows.
 
-    `expression` is None where only Jinja2 can hold the value (macros, imports, several targets). `depth` is the length of
-    the chain of bindings it rests on.
+    `expression` is None where only Jinja2 can hold the value (macros, imports, several targets). `depth` is the length
+    of the chain of bindings it rests on.
     """
 
     statement: nodes.Stmt
@@ -27,7 +27,7 @@ class Binding:
 
 
 class Slice:
-    """Some rows of the frame. Columns are gathered when first asked for; `memo` keeps what was computed on these rows."""
+    """Some rows of the frame. Columns are gathered when first asked for; `memo` keeps what was computed here."""
 
     def __init__(self, frame: pl.DataFrame, positions: pl.Series | None = None) -> None:
         self._frame = frame

@@ -1,7 +1,7 @@
 """Template text → Jinja2 syntax tree whose every node knows its file, line and column.
 
-Jinja2 keeps a line number only. Here the number a token carries packs file, line and column, so nodes and the code
-generated from them carry all three. Never evaluates anything: a template may be hostile.
+Jinja2 keeps a line number only. Here the number a token carries packs file, line and column, so nodes and the
+code generated from them carry all three. Never evaluates anything: a template may be hostile.
 """
 
 import bisect
@@ -74,7 +74,7 @@ def check_depth(files: list[File], tree: nodes.Node) -> None:
 
 
 def parse(files: list[File], name: str, text: str) -> nodes.Template:
-    """The tree of one template, which is added to `files`. Raises TemplateError: syntax, unknown filter or test."""
+    """The tree of one template, added to `files`. Raises TemplateError: bad syntax, unknown filter or test."""
     source = text.replace("\r\n", "\n").replace("\r", "\n")
     files.append(File(name=name, text=source))
     if len(source) > _MAX_TEMPLATE_CHARACTERS or source.count("\n") >= _MAX_LINE:

@@ -1,7 +1,7 @@
 """What an expression is worth over many rows: a constant, a column, or nothing (undefined).
 
-Holds the exact column forms of what Python does to every value: `str()`, truth, escaping, joining two branches.
-Nothing here knows templates. What cannot be had exactly raises NotColumnar, and the caller renders the fragment instead.
+Holds the exact column forms of what Python does to every value: `str()`, truth, escaping, joining branches. Nothing
+here knows templates. What cannot be had exactly raises NotColumnar, and the caller renders the fragment instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ _EXACT_DECIMAL_SCALE = 6  # beyond it str(Decimal) may write an exponent
 _ESCAPES = {"&": "&amp;", ">": "&gt;", "<": "&lt;", "'": "&#39;", '"': "&#34;"}
 
 
-class NotColumnar(Exception):
+class NotColumnar(Exception):  # a signal, no error
     """This value or operation has no column form that equals Python's exactly."""
 
 
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Missing:
-    """Undefined in every row: a variable without a column, a field the struct lacks. `near` are the names there are."""
+    """Undefined in every row: a variable without a column, a field a struct lacks. `near`: the names there are."""
 
     name: str
     near: tuple[str, ...] = ()
@@ -89,12 +89,10 @@ def text_of(series: pl.Series) -> pl.Series:
     dtype = series.dtype
     if dtype == pl.String:
         text = series
-    elif dtype.is_integer() or dtype == pl.Date:
+    elif dtype.is_integer() or dtype == pl.Date or _prints_plainly(series):
         text = series.cast(pl.String)
     elif dtype == pl.Boolean:
         text = choose(series, "True", "False")
-    elif (isinstance(dtype, pl.Decimal) and dtype.scale <= _EXACT_DECIMAL_SCALE) or (dtype == pl.Float64 and _prints_plainly(series)):
-        text = series.cast(pl.String)
     elif isinstance(dtype, pl.Datetime) and dtype.time_zone is None and dtype.time_unit != "ns":
         text = _datetime_text(series)
     else:
@@ -111,7 +109,7 @@ def choose(condition: pl.Series, when_true: Scalar, when_false: Scalar) -> pl.Se
 def map_each(
     series: pl.Series, function: Callable[..., object], dtype: pl.DataType | type[pl.DataType]
 ) -> pl.Series:
-    """A Python function of every value that is not null, once per distinct value where that is cheap and exact."""
+    """A Python function of every value that is not null, once per distinct value where that is exact."""
     values = series
     # Polars takes 0.0 and -0.0 for one value, Python's str does not.
     is_distinct = not series.dtype.is_nested() and not series.dtype.is_float()
@@ -253,17 +251,25 @@ def repeated(value: bool | str, length: int) -> pl.Series:
 
 
 def concat(pieces: Sequence[str | pl.Series]) -> str | pl.Series:
-    """Pieces side by side, row by row. NotColumnar when the text would grow beyond what a message may hold."""
+    """Pieces side by side, row by row. NotColumnar when the text grows beyond what a message may hold."""
     columns = [piece for piece in pieces if isinstance(piece, pl.Series)]
-    constant_bytes = sum(len(piece.encode()) for piece in pieces if isinstance(piece, str))
-    widest = constant_bytes + sum(int(piece.str.len_bytes().max() or 0) for piece in columns)  # type: ignore[arg-type]
-    rows = len(columns[0]) if columns else 1
-    total = constant_bytes * rows + sum(int(piece.str.len_bytes().sum()) for piece in columns)
+    constants = [piece for piece in pieces if isinstance(piece, str)]
+    constant_bytes = sum(len(piece.encode()) for piece in constants)
+    sizes = [largest_and_total_bytes(piece) for piece in columns]
+    widest = constant_bytes + sum(largest for largest, _ in sizes)
+    total = constant_bytes * max((len(piece) for piece in columns), default=1) + sum(
+        total for _, total in sizes
+    )
     if widest > MAX_CELL_BYTES or total > MAX_COLUMN_BYTES:
         raise NotColumnar
-    if not columns:
-        return "".join(piece for piece in pieces if isinstance(piece, str))
-    return join_columns(pieces)
+    return join_columns(pieces) if columns else "".join(constants)
+
+
+def largest_and_total_bytes(text: pl.Series) -> tuple[int, int]:
+    """The size of the longest string and of all."""
+    sizes = text.str.len_bytes()
+    largest = sizes.max()
+    return (largest if isinstance(largest, int) else 0), int(sizes.sum())
 
 
 def join_columns(pieces: Sequence[str | pl.Series]) -> pl.Series:
@@ -276,7 +282,11 @@ def join_columns(pieces: Sequence[str | pl.Series]) -> pl.Series:
 
 
 def _prints_plainly(series: pl.Series) -> bool:
-    """Whether Polars writes every float as Python does: no exponent, no NaN."""
+    """Whether Polars writes every float or decimal as Python does: no exponent, no NaN."""
+    if isinstance(series.dtype, pl.Decimal):
+        return series.dtype.scale <= _EXACT_DECIMAL_SCALE
+    if series.dtype != pl.Float64:
+        return False
     size = series.abs()
     return bool((((size >= 1e-4) & (size < 1e16)) | (size == 0)).all())
 

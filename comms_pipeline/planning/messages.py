@@ -1,6 +1,8 @@
 """The plan of a send: who gets what, when, through what. One message per contact; ids only, no content."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -10,8 +12,14 @@ from comms_pipeline.domain.sms import segments_expr
 from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.choices import variant_column
 from comms_pipeline.planning.context import SendContext
-from comms_pipeline.planning.templates import CompiledCampaign, check_variables
-from comms_pipeline.planning.variables import contact_values, coverage, template_frame
+from comms_pipeline.planning.templates import CompiledCampaign, check_blanks, check_variables
+from comms_pipeline.planning.variables import (
+    OWN_COLUMNS,
+    attribute_kinds,
+    contact_values,
+    coverage,
+    template_frame,
+)
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
 
@@ -48,9 +56,11 @@ def plan_messages(
         channel=chosen,
         variant=variant_column(contacts["contact_id"], context.spec.id, context.spec.variants),
     )
-    planned = [_plan_slice(cursor, context, compiled, part) for part in contacts.iter_slices(SLICE)]
-    if not planned:
+    if contacts.is_empty():
         return _empty()
+    kinds = attribute_kinds(cursor, context.organisation.organisation_id, compiled.variables)
+    check_variables(context.spec, compiled, OWN_COLUMNS.union(kinds))
+    planned = [_plan_slice(cursor, context, compiled, kinds, part) for part in contacts.iter_slices(SLICE)]
     lanes = {
         str(channel): providers.lane_for(channel)
         for channel in context.spec.channels
@@ -80,32 +90,38 @@ def _plan_slice(
     cursor: duckdb.DuckDBPyConnection,
     context: SendContext,
     compiled: CompiledCampaign,
+    kinds: Mapping[str, Any],
     contacts: pl.DataFrame,
 ) -> pl.DataFrame:
-    values = contact_values(cursor, contacts["contact_id"], compiled.variables)
-    check_variables(context.spec, compiled, values.columns)
-    contacts = contacts.join(values.drop("language"), on="contact_id", maintain_order="left")
-    parts = [
-        _plan_group(context, compiled, Channel(str(key[0])), str(key[1]), group)
-        for key, group in contacts.partition_by(
-            "channel", "variant", as_dict=True, maintain_order=True
-        ).items()
-    ]
+    """`_plan_group` of every channel and variant. `kinds` are those of the attributes the templates read."""
+    parts = []
+    groups = contacts.partition_by("channel", "variant", as_dict=True, maintain_order=True)
+    for (channel, variant), group in groups.items():
+        values = contact_values(cursor, group["contact_id"], kinds)
+        parts.append(_plan_group(context, compiled, Channel(str(channel)), str(variant), group, values))
     return pl.concat(parts)
 
 
 def _plan_group(
-    context: SendContext, compiled: CompiledCampaign, channel: Channel, variant: str, group: pl.DataFrame
+    context: SendContext,
+    compiled: CompiledCampaign,
+    channel: Channel,
+    variant: str,
+    group: pl.DataFrame,
+    values: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Ids, score and segments of the contacts of one channel and variant."""
+    """Ids, score and segments of the contacts of one channel and variant, whose `values` are in the same order."""
     message = compiled.messages[channel, variant]
     # Half of the score is what we can say to a person, half is how much they have listened so far.
-    score = 0.5 * coverage(group, message.variables) + 0.5 * pl.col("engagement_score")
+    score = values.select(
+        0.5 * coverage(values, message.variables) + 0.5 * pl.lit(group["engagement_score"])
+    ).to_series()
     frame = template_frame(
-        group.with_columns(unsubscribe_url=pl.lit(_UNSUBSCRIBE_LENGTH)), context, message.variables
+        values.with_columns(unsubscribe_url=pl.lit(_UNSUBSCRIBE_LENGTH)), context, message.variables
     )
     segments = pl.repeat(None, group.height, dtype=pl.Int32, eager=True)
     rendered = message.evaluate(frame)
+    check_blanks(context.spec, message, frame, rendered)
     if channel is Channel.SMS:
         texts = pl.concat(
             pl.DataFrame({"row": part.rows, "text": part.join("text")}) for part in rendered

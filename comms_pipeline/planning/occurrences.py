@@ -1,6 +1,6 @@
 """When campaigns are due: turns their schedules into sends. The clock comes in as an argument."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -40,7 +40,9 @@ def add_due_occurrences(connection: psycopg.Connection, now: datetime) -> list[s
             since = sends.last_occurrence(connection, campaign.campaign_id) or campaign.applied_at
             due_at = last_due(schedule, since, now)
             if due_at is not None:
-                send_id = send_id_of(campaign.campaign_id, due_at.strftime("%Y%m%dT%H%M"))
+                # In UTC: when clocks go back, two occurrences have the same local time.
+                occurrence = due_at.astimezone(UTC).strftime("%Y%m%dT%H%MZ")
+                send_id = send_id_of(campaign.campaign_id, occurrence)
                 if _create(connection, campaign, send_id, due_at):
                     added.append(send_id)
     return added

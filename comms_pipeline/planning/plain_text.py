@@ -5,17 +5,20 @@ import re
 from collections.abc import Mapping
 
 PREFIX = "text-of:"
-"""Names the derived version of a template, for those that include or extend it."""
+"""Names the derived version of a template, for those that include, extend or import it."""
 
 _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _MARK = re.compile("\ue000(\\d+)\ue001")
-_REFERENCE = re.compile(r"""(\b(?:include|extends)\s+)(["'])(?P<name>[^"']+)\2""")
+_REFERENCE = re.compile(r"""(\b(?:include|extends|import|from)\s+)(["'])(?P<name>[^"']+)\2""")
 _UNSEEN = re.compile(r"<(head|style|script|title)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 _LINK = re.compile(
     r"""<a\b[^>]*?href=(["'])(?P<url>.*?)\1[^>]*>(?P<label>.*?)</a\s*>""", re.IGNORECASE | re.DOTALL
 )
-_BREAK = re.compile(r"<br\s*/?>|</(p|div|tr|h[1-6]|li|table)\s*>", re.IGNORECASE)
-_TAG = re.compile(r"<[^>]+>")
+_BREAK = re.compile(r"<br\b[^>]*>|</(p|div|tr|h[1-6]|li|ul|ol|table|caption)\s*>", re.IGNORECASE)
+_CELL_END = re.compile(r"</t[dh]\s*>", re.IGNORECASE)
+# A quoted attribute may hold ">".
+_TAG = re.compile(r"""<[^>"']*(?:"[^"]*"[^>"']*|'[^']*'[^>"']*)*>""")
+_BRACE = re.compile(r"\{(?=[{%#])")
 
 
 def derived_text(page: str) -> str:
@@ -29,7 +32,9 @@ def derived_text(page: str) -> str:
     # A comparison inside an expression must not be taken for a tag.
     text = _UNSEEN.sub("", _JINJA.sub(keep, page))
     text = _LINK.sub(lambda match: f"{match['label']} ({match['url']})", text)
-    text = html.unescape(_TAG.sub("", _BREAK.sub("\n", text)))
+    text = html.unescape(_TAG.sub("", _CELL_END.sub(" ", _BREAK.sub("\n", text))))
+    # Braces that were written as entities are no expression.
+    text = _BRACE.sub("{{ '{' }}", text)
     text = "\n".join(" ".join(line.split()) for line in text.splitlines())
     text = re.sub(r"\n{3,}", "\n\n", text).strip()
     return _MARK.sub(lambda match: expressions[int(match[1])], text)

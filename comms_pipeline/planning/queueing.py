@@ -1,6 +1,6 @@
 """Turns a generation of the plan into batches: contents and columnar payloads. The ledger stores them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ import polars as pl
 from comms_pipeline.dispatch.payload import pack
 from comms_pipeline.domain.addresses import address_keys
 from comms_pipeline.domain.content import Content, Skeleton
+from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.domain.message import PRIORITY, Channel, MessageClass
 from comms_pipeline.domain.tokens import Purpose, TokenKeys
 from comms_pipeline.ledger.batches import NewBatch
@@ -20,10 +21,14 @@ from comms_pipeline.planning.context import SendContext
 from comms_pipeline.planning.eligibility import ADDRESS_COLUMN
 from comms_pipeline.planning.messages import SLICE
 from comms_pipeline.planning.templates import CompiledCampaign
-from comms_pipeline.planning.variables import contact_values, template_frame
+from comms_pipeline.planning.variables import attribute_kinds, contact_values, template_frame
 from comms_pipeline.providers.base import Limits, joined
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
+
+
+class ContactsChanged(CommsError):
+    """Contacts of a plan cannot be written to any more; nothing of its generation was enqueued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +59,13 @@ def batches_of(
     """The batches of one generation of a plan, in slices of flat memory. Raises `TemplateError`."""
     parameters: dict[str, object] = {"send_id": context.send.send_id, "generation": generation}
     plan = cursor.execute(named_queries(QUERIES)["planned_messages"], parameters).pl()
+    kinds = attribute_kinds(cursor, context.organisation.organisation_id, compiled.variables)
     groups = plan.partition_by("lane", "channel", "variant", "due_at", as_dict=True, maintain_order=True)
     for (lane, channel, variant, due_at), group in groups.items():
         builder = _Builder(
             context=context,
             compiled=compiled,
+            kinds=kinds,
             keys=keys,
             lane=str(lane),
             limits=providers.for_lane(str(lane)).limits,
@@ -76,6 +83,7 @@ class _Builder:
 
     context: SendContext
     compiled: CompiledCampaign
+    kinds: Mapping[str, Any]
     keys: Keys
     lane: str
     limits: Limits
@@ -89,38 +97,51 @@ class _Builder:
 
     def build(self, cursor: duckdb.DuckDBPyConnection, plan: pl.DataFrame) -> Queued:
         message = self.compiled.messages[self.channel, self.variant]
-        values = contact_values(cursor, plan["contact_id"], message.variables)
-        values = plan.select("message_id", "contact_id").join(values, on="contact_id", maintain_order="left")
-        address = pl.col(ADDRESS_COLUMN[self.channel])
-        values = values.with_columns(
-            address=address,
-            address_key=address_keys(values[ADDRESS_COLUMN[self.channel]], self.channel, self.keys.secret),
-        )
-        if self.channel is Channel.EMAIL:
-            values = values.with_columns(unsubscribe_url=self._unsubscribe_urls(values))
+        values = contact_values(cursor, plan["contact_id"], self.kinds)
+        # Attributes may have names such as "address": what is ours stays apart from what templates read.
+        recipients = self._recipients(plan, values[ADDRESS_COLUMN[self.channel]])
+        if self.has_one_click or "unsubscribe_url" in message.variables:
+            urls = self._unsubscribe_urls(recipients)
+            recipients, values = (each.with_columns(unsubscribe_url=urls) for each in (recipients, values))
         frame = template_frame(values, self.context, message.variables)
         contents: dict[str, dict[str, Any]] = {}
         batches: list[NewBatch] = []
         size = min(self.limits.batch_size, self.context.spec.batch_size)
         for group in message.evaluate(frame):
-            for content, payload in self._payloads(values, group):
+            for content, payload in self._payloads(recipients, group):
                 contents[content.content_id] = content.to_dict()
                 for part in payload.iter_slices(size):
                     batches.append(self._batch(content.content_id, part))
         return Queued(contents=contents, batches=batches)
 
-    def _unsubscribe_urls(self, values: pl.DataFrame) -> pl.Series:
+    def _recipients(self, plan: pl.DataFrame, addresses: pl.Series) -> pl.DataFrame:
+        if lost := addresses.null_count():
+            raise ContactsChanged(
+                f"send {self.context.send.send_id}",
+                f"{lost} of its planned contacts have no {self.channel} address any more",
+                "Import their addresses again, then run it again",
+            )
+        return plan.select(
+            "message_id",
+            "contact_id",
+            address=addresses,
+            address_key=address_keys(addresses, self.channel, self.keys.secret),
+        )
+
+    def _unsubscribe_urls(self, recipients: pl.DataFrame) -> pl.Series:
         tokens = self.keys.tokens.sign_column(
             Purpose.UNSUBSCRIBE,
             organisation_id=self.context.organisation.organisation_id,
-            contact_ids=values["contact_id"],
+            contact_ids=recipients["contact_id"],
             channel=self.channel,
-            message_ids=values["message_id"],
-            address_keys=values["address_key"],
+            message_ids=recipients["message_id"],
+            address_keys=recipients["address_key"],
         )
         return f"{self.keys.public_url}/u/" + tokens
 
-    def _payloads(self, values: pl.DataFrame, group: RenderedGroup) -> Iterator[tuple[Content, pl.DataFrame]]:
+    def _payloads(
+        self, recipients: pl.DataFrame, group: RenderedGroup
+    ) -> Iterator[tuple[Content, pl.DataFrame]]:
         """The group's content with its recipients; those whose slots are too large get contents of their own."""
         columns = [
             "message_id",
@@ -128,7 +149,7 @@ class _Builder:
             "address_key",
             *(["unsubscribe_url"] if self.has_one_click else []),
         ]
-        payload = values[group.rows.to_list()].select(columns).hstack(group.slots)
+        payload = recipients[group.rows.to_list()].select(columns).hstack(group.slots)
         if self.limits.slot_bytes is not None and group.slots.width:
             size = group.slots.select(pl.sum_horizontal(pl.all().str.len_bytes()))[group.slots.columns[0]]
             is_large = size > self.limits.slot_bytes

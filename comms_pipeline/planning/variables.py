@@ -1,60 +1,73 @@
 """The columns a template reads: contact fields, attributes, fallbacks, and what every message is given."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import duckdb
 import orjson
 import polars as pl
+from polars._typing import PolarsDataType
 
 from comms_pipeline.domain.campaign import CampaignSpec
-from comms_pipeline.domain.segment import CONTACT_FIELDS
+from comms_pipeline.domain.errors import TemplateError
+from comms_pipeline.domain.segment import CONTACT_FIELDS, Scalar
 from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.context import SendContext
 from comms_pipeline.sqlfiles import named_queries
 
 PROVIDED = frozenset({"unsubscribe_url", "postal_address", "organisation_name", "sender_name", "campaign_id"})
 """Variables every message has, whatever the contact."""
+OWN_COLUMNS = CONTACT_FIELDS | {"contact_id"}
+"""Columns every contact has; they hide attributes of the same name."""
+_READ_AS = {"JSON": "VARCHAR", "NULL": "VARCHAR", "HUGEINT": "BIGINT"}
+"""DuckDB's kinds of mixed values, of values that are always null, and of integers of either sign."""
+
+
+def attribute_kinds(
+    cursor: duckdb.DuckDBPyConnection, organisation_id: str, names: Collection[str]
+) -> dict[str, Any]:
+    """DuckDB's type of each of the named attributes, as `json_transform` takes it; absent if no contact has it."""
+    parameters = {"organisation": organisation_id}
+    row = cursor.execute(named_queries(QUERIES)["attribute_kinds"], parameters).fetchone()
+    found = orjson.loads(row[0]) if row and row[0] else {}
+    if not isinstance(found, dict):
+        # Nobody has any attribute.
+        return {}
+    return {
+        name: _readable(kind) for name, kind in found.items() if name in names and name not in OWN_COLUMNS
+    }
 
 
 def contact_values(
-    cursor: duckdb.DuckDBPyConnection, contact_ids: pl.Series, attributes: Collection[str]
+    cursor: duckdb.DuckDBPyConnection, contact_ids: pl.Series, kinds: Mapping[str, Any]
 ) -> pl.DataFrame:
-    """One row per contact: every contact field, and the named attributes as typed columns, null where absent.
+    """One row per contact id, in their order: every contact field, and the attributes of `kinds` as columns.
 
-    An attribute no contact of these has gives no column.
+    What a contact lacks is null; so is everything of a contact that is not there any more.
     """
-    cursor.register("wanted_contacts", pl.DataFrame({"contact_id": contact_ids}).to_arrow())
-    row = cursor.execute(named_queries(QUERIES)["attribute_structure"]).fetchone()
-    found = orjson.loads(row[0]) if row and row[0] else {}
-    structure = (
-        {
-            name: _readable(kind)
-            for name, kind in found.items()
-            if name in attributes and name not in CONTACT_FIELDS
-        }
-        if isinstance(found, dict)
-        else {}
-    )
-    # An empty structure is no structure to DuckDB; a key no one has gives a column we drop again.
-    parameters = {"structure": orjson.dumps(structure or {"": "VARCHAR"}).decode()}
+    wanted = pl.DataFrame({"contact_id": contact_ids})
+    cursor.register("wanted_contacts", wanted.to_arrow())
+    # An empty structure is no structure to DuckDB: ask for a name no attribute has.
+    parameters = {"structure": orjson.dumps(kinds or {"": "VARCHAR"}).decode()}
     values = cursor.execute(named_queries(QUERIES)["contact_values"], parameters).pl()
     cursor.unregister("wanted_contacts")
-    return values.unnest("attributes") if structure else values.drop("attributes")
+    values = values.unnest("attributes") if kinds else values.drop("attributes")
+    return wanted.join(values, on="contact_id", how="left", maintain_order="left")
 
 
 def _readable(kind: object) -> object:
-    """DuckDB's structure with the kinds we cannot read as they are (mixed, always null) read as text."""
     if isinstance(kind, dict):
         return {name: _readable(inner) for name, inner in kind.items()}
     if isinstance(kind, list):
         return [_readable(inner) for inner in kind]
-    return "VARCHAR" if kind in {"JSON", "NULL"} else kind
+    return _READ_AS.get(str(kind), kind)
 
 
 def template_frame(values: pl.DataFrame, context: SendContext, variables: Collection[str]) -> pl.DataFrame:
     """`values` with the campaign's fallbacks for what is missing, and the provided variables that are read.
 
-    `unsubscribe_url` must be among `values` when it is read.
+    `unsubscribe_url` must be among `values` when it is read. Raises `TemplateError` for a fallback of another
+    kind than the attribute's.
     """
     constants = {
         "postal_address": context.postal_address,
@@ -69,16 +82,40 @@ def template_frame(values: pl.DataFrame, context: SendContext, variables: Collec
 
 
 def _with_fallbacks(values: pl.DataFrame, spec: CampaignSpec) -> pl.DataFrame:
-    filled = []
-    for name, fallback in spec.fallbacks.items():
-        if name not in values.columns:
-            filled.append(pl.lit(fallback).alias(name))
-        elif values[name].dtype == pl.String:
-            # An empty cell is as missing as none.
-            filled.append(pl.col(name).replace("", None).fill_null(str(fallback)))
-        else:
-            filled.append(pl.col(name).fill_null(fallback))
-    return values.with_columns(filled)
+    for path, fallback in spec.fallbacks.items():
+        name, *inner = path.split(".")
+        filled = _filled(pl.col(name), values.schema.get(name), inner, fallback)
+        if filled is None:
+            raise TemplateError(
+                f"campaign {spec.id}",
+                f"the fallback of '{path}' does not fit what contacts have there",
+                "Write true or false for what is true or false, and a text or number for the rest",
+            )
+        values = values.with_columns(filled.alias(name))
+    return values
+
+
+def _filled(
+    column: pl.Expr, kind: PolarsDataType | None, path: list[str], fallback: Scalar
+) -> pl.Expr | None:
+    """`column`, of type `kind` (None: no such column), with `fallback` for what is missing at `path` in it.
+
+    None when the fallback is of another kind: "" for true and false would make "false" true.
+    """
+    if path:
+        fields = {field.name: field.dtype for field in kind.fields} if isinstance(kind, pl.Struct) else {}
+        first, *rest = path
+        inner = _filled(column.struct.field(first), fields.get(first), rest, fallback)
+        kept = [column.struct.field(name) for name in fields if name != first]
+        return None if inner is None else pl.struct(*kept, inner.alias(first))
+    if kind is None:
+        return pl.lit(fallback)
+    if kind == pl.String:
+        # An empty cell is as missing as none.
+        return column.replace("", None).fill_null(str(fallback))
+    if kind == pl.Boolean:
+        return column.fill_null(bool(fallback)) if fallback in (True, False) else None
+    return None if kind.is_nested() else column.fill_null(fallback)
 
 
 def coverage(values: pl.DataFrame, variables: Collection[str]) -> pl.Expr:

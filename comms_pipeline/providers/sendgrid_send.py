@@ -136,10 +136,10 @@ def request_body(envelope: Envelope, *, nonce: str) -> bytes:
         "subject": _tagged(content.parts["subject"], tags),
         # RFC 1341 order, which the API insists on: plain text before HTML.
         "content": [
-            {"type": kind, "value": _tagged(content.parts[part], tags)}
+            {"type": kind, "value": text}
             for part, kind in (("text", "text/plain"), ("html", "text/html"))
             # The API refuses an empty part.
-            if content.parts.get(part)
+            if (text := _tagged(content.parts.get(part, ()), tags))
         ],
         "categories": [content.campaign_id, envelope.category],
         # Our own links are signed and tracked by us; SendGrid must not rewrite them.

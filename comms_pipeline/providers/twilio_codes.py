@@ -43,7 +43,7 @@ _BY_ACTION: dict[Action, tuple[RejectReason, tuple[int, ...]]] = {
     Action.CONTENT: (RejectReason.CONTENT, (30007, 21602, 21617, 21620, 21656, 63013, 63016, 63049)),
     Action.CONFIGURATION: (
         RejectReason.CONFIGURATION,
-        (20003, 20404, 21212, 21603, 21606, 21609, 21660, 21701, 21703) + (30002, 30032, 30034, 30035, 63007),
+        (20003, 20404, 21212, 21603, 21606, 21609, 21660, 21701, 21703, 30002, 30032, 30034, 30035, 63007),
     ),
 }
 

@@ -34,7 +34,9 @@ _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Result:
+class Result:
+    """What became of one message. `error` is free of personal data."""
+
     status: OutcomeStatus
     reason: RejectReason | None = None
     code: str | None = None
@@ -106,11 +108,11 @@ class TwilioSms:
 
     async def _send_one(
         self, envelope: Envelope, sender: str, message_id: str, to: str, text: str, is_stopped: asyncio.Event
-    ) -> _Result:
+    ) -> Result:
         assert self._session is not None, "use `async with`"
         async with self._slots:
             if is_stopped.is_set():
-                return _Result(status=OutcomeStatus.DEFERRED)
+                return Result(status=OutcomeStatus.DEFERRED)
             query = urlencode({"message": message_id, "org": envelope.organisation_id})
             form = {
                 "To": to,
@@ -118,10 +120,10 @@ class TwilioSms:
                 "Body": text,
                 "StatusCallback": f"{self._callback_url}?{query}",
             }
-            result = _result(await http.post(self._session, self._messages_url, data=form))
-            if result.is_misconfigured:
+            told = result(await http.post(self._session, self._messages_url, data=form))
+            if told.is_misconfigured:
                 is_stopped.set()
-            return result
+            return told
 
     async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:
         """List what went to each address in the window and compare the text, one address at a time.
@@ -172,16 +174,17 @@ class TwilioSms:
         return sids
 
 
-def _result(reply: http.Reply) -> _Result:
+def result(reply: http.Reply) -> Result:
+    """Translate Twilio's answer to one message: its error code first, the HTTP status where there is none."""
     if isinstance(reply, http.NotSent):
-        return _Result(status=OutcomeStatus.DEFERRED, error=reply.error)
+        return Result(status=OutcomeStatus.DEFERRED, error=reply.error)
     if isinstance(reply, http.NoAnswer):
-        return _Result(status=OutcomeStatus.UNKNOWN, error=reply.error)
+        return Result(status=OutcomeStatus.UNKNOWN, error=reply.error)
     body = _json(reply.body)
     if reply.status == 201 and "sid" in body:
-        return _Result(status=OutcomeStatus.ACCEPTED, provider_message_id=str(body["sid"]))
+        return Result(status=OutcomeStatus.ACCEPTED, provider_message_id=str(body["sid"]))
     if reply.status in _IN_DOUBT or reply.status < 400:
-        return _Result(
+        return Result(
             status=OutcomeStatus.UNKNOWN, code=str(reply.status), error=f"Twilio answered {reply.status}"
         )
     number = body.get("code")
@@ -191,12 +194,12 @@ def _result(reply: http.Reply) -> _Result:
     retry_after = reply.headers.get("Retry-After", "")
     action = meaning.action if meaning else _ACTIONS.get(reply.status)
     if action is Action.CONFIGURATION:
-        return _Result(status=OutcomeStatus.DEFERRED, code=code, error=error, is_misconfigured=True)
+        return Result(status=OutcomeStatus.DEFERRED, code=code, error=error, is_misconfigured=True)
     if action in {Action.TRANSIENT, Action.NEXT_WINDOW} or reply.status >= 500:
         seconds = float(retry_after) if retry_after.isdigit() else None
-        return _Result(status=OutcomeStatus.DEFERRED, code=code, error=error, retry_after_seconds=seconds)
+        return Result(status=OutcomeStatus.DEFERRED, code=code, error=error, retry_after_seconds=seconds)
     reason = meaning.reason if meaning else RejectReason.OTHER
-    return _Result(status=OutcomeStatus.REFUSED, reason=reason, code=code)
+    return Result(status=OutcomeStatus.REFUSED, reason=reason, code=code)
 
 
 def _json(body: bytes) -> dict[str, object]:
@@ -207,7 +210,7 @@ def _json(body: bytes) -> dict[str, object]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _report(envelope: Envelope, results: Sequence[_Result]) -> SendReport:
+def _report(envelope: Envelope, results: Sequence[Result]) -> SendReport:
     frame = pl.DataFrame(
         {
             "message_id": envelope.recipients["message_id"],

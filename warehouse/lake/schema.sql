@@ -29,7 +29,7 @@ create table if not exists raw.contact_imports (
 create table if not exists raw.contact_rejects (
     import_id   varchar not null,
     source_row  bigint not null,
-    column_name varchar not null,
+    column_name varchar,  -- null: the row could not be split into columns
     reason      varchar not null,
     severity    varchar not null
 );
@@ -49,6 +49,7 @@ create table if not exists core.contacts (
     postcode        varchar,
     attributes      varchar not null,
     consent_source  varchar,
+    consent_kind    varchar,  -- express, implied, … as the import said
     consent_at      timestamp with time zone,
     is_erased       boolean not null,
     created_at      timestamp with time zone not null,

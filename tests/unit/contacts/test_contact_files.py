@@ -33,7 +33,7 @@ def refused(path: Path, mapping: ContactMapping = MAPPING) -> str:
             "email,name\na@b.example,Ada\nc@d.example,Zo\xeb\n".encode("latin-1"),
             ":3: not UTF-8 text",
         ),
-        ("cut.csv", "email\nzo\xeb@b.example".encode()[:8], ":2: not UTF-8 text"),
+        ("cut.csv", "email\nzo\xeb@b.example".encode()[:9], ":2: not UTF-8 text"),
         ("odd.csv", b"\xff\xfee\x00m\x00a", ":1: not valid UTF-16 text. Save it as UTF-8"),
         ("binary.csv", b"email\n\x00\x01\x02\n", "it is not a text file"),
         ("book.csv", b"PK\x03\x04rest", "it is a spreadsheet or an archive. Save it as CSV"),
@@ -49,6 +49,7 @@ def refused(path: Path, mapping: ContactMapping = MAPPING) -> str:
         ("people.parquet", b"email\na@b.example\n", "it is not a Parquet file, or a damaged one"),
         ("people.json", b'[{"email": "a@b.example"}', "it is not valid JSON"),
         ("people.ndjson", b"1\n2\n", "it holds no JSON objects with fields"),
+        ("nameless.ndjson", b'{"email": "a@b.example", "": 1}\n', "column 2 has no name. Name it"),
         ("twice.ndjson", b'{"email": "a@b.example", "EMAIL": 1}\n', "two columns are called 'EMAIL'"),
     ],
 )
@@ -56,9 +57,8 @@ def test_unusable_files_are_refused(tmp_path: Path, name: str, content: bytes, m
     path = tmp_path / name
     path.write_bytes(content)
 
-    assert refused(path).startswith(
-        f"{path}{message}" if message.startswith(":") else f"{path}: {message}"
-    ) or (message in refused(path) and name == "other.csv")
+    assert message in refused(path)
+    assert name == "other.csv" or refused(path).startswith(str(path))
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:

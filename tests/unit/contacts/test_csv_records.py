@@ -104,6 +104,7 @@ def test_a_well_formed_record_survives_any_neighbours() -> None:
         ("email|name|note\na@b.example|Ada|x,y;z\n", "|"),
         ('"a,b";c\n"1,2";3\n', ";"),
         ("email\na@b.example\n", ","),
+        ("email\rname;a\r", ","),
         ("", ","),
     ],
 )

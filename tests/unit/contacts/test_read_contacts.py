@@ -175,13 +175,13 @@ def test_text_columns_that_hold_only_numbers_or_booleans_become_such(tmp_path: P
 
 
 def test_mapped_expressions_make_targets_and_attributes(tmp_path: Path) -> None:
-    path = csv_file(tmp_path, "full,zip,amount\nAda Lovelace,12345,3\nBob,67890,4\n")
+    path = csv_file(tmp_path, "full_name,zip,amount\nAda Lovelace,12345,3\nBob,67890,4\n")
     mapping = ContactMapping(
         organisation="acme",
         consent=CONSENT,
-        columns=Columns(email="'c' || row_number || '@shop.example'", name="full -- as given"),
+        columns=Columns(email="'c' || row_number || '@shop.example'", name="full_name -- as given"),
         attributes={
-            "first_name": "split_part(full, ' ', 1)",
+            "first_name": "split_part(full_name, ' ', 1)",
             "zip": "cast(zip as varchar)",
             "double": "amount::int * 2",
             'it\'s "odd"': "amount",
@@ -240,7 +240,7 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
             "code": ["12", "13"],
             "tags": [["x", "y"], []],
             "score": [float("nan"), 1.5],
-            "seen": [datetime(2026, 1, 2), None],
+            "seen": [datetime(2026, 1, 2, tzinfo=UTC).replace(tzinfo=None), None],
             "address": [{"city": "Paris"}, {"city": None}],
         }
     ).write_parquet(path)

@@ -25,7 +25,8 @@ _SCHEMA = pl.Schema(
         "lines": pl.List(pl.Struct({"title": pl.String, "amount": pl.Float64})),
     }
 )
-_WORDS = ["", "Ann", "o'brien & söhne", "<b>bold</b>", "{{ name }}", "-s1-", "אבג", "👩‍👩‍👧 ok", "ß ŉ İ", "a\r\nb",
+_WORDS = [
+    "", "Ann", "o'brien & söhne", "<b>bold</b>", "{{ name }}", "-s1-", "אבג", "👩‍👩‍👧 ok", "ß ŉ İ", "a\r\nb",
           "  pad\t", "\x1c", "ΑΣ", "ǆ", "$1 %s", "{% if %}", "12", "3.7", "&amp;", "long words that go on and on"]  # fmt: skip
 _text = st.sampled_from(_WORDS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _whole = st.sampled_from([0, 1, 2, -1, 7, 2**53 + 1, 2**62, -(2**63)]) | st.integers(-100, 100)
@@ -38,7 +39,7 @@ _CELLS: dict[str, st.SearchStrategy[object]] = {
     "score": _number,
     "vip": st.booleans(),
     "joined": st.dates(),
-    "seen": st.datetimes() | st.just(datetime(2024, 2, 29, 12, 30)),
+    "seen": st.datetimes() | st.just(datetime.fromisoformat("2024-02-29T12:30")),
     "price": st.decimals(-(10**6), 10**6, places=2),
     "tags": st.lists(_text | st.none(), max_size=3),
     "counts": st.lists(_whole, max_size=3),
@@ -76,7 +77,19 @@ def _built(pattern: str, *parts: st.SearchStrategy[str]) -> st.SearchStrategy[st
     return st.builds(_joined(pattern), *parts)
 
 
-_TEXTS = ["name", "company", "address.city", "x", "name[:2]", "name[1:]", "tags|join(', ')", "'a'", "'<i>'", "''", "'é'"]
+_TEXTS = [
+    "name",
+    "company",
+    "address.city",
+    "x",
+    "name[:2]",
+    "name[1:]",
+    "tags|join(', ')",
+    "'a'",
+    "'<i>'",
+    "''",
+    "'é'",
+]
 _NUMBERS = ["age", "points", "score", "price", "address.zip", "y", "1", "0", "2", "2.5", "-3", "10", "true"]
 _OTHERS = ["vip", "joined", "seen", "tags", "counts", "address", "lines", "none", "nobody", "tags[0]", "tags[-1]", "name[0]",
            "counts[1]", "lines[0].title", "address.geo.lat", "address['city']", "address.nowhere", "address.items()",
@@ -94,21 +107,34 @@ _TESTS = ["defined", "undefined", "none", "not none", "string", "number", "mappi
 def _text_compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     filtered = _built("{}|{}", inner, st.sampled_from(_TEXT_FILTERS))
     chosen = _built("({} if {} else {})", inner, _conditions, inner)
-    return filtered | filtered | chosen | _built("({} ~ {} ~ {})", inner, inner, _numbers) | _built("({} + {})", inner, inner)
+    return (
+        filtered
+        | filtered
+        | chosen
+        | _built("({} ~ {} ~ {})", inner, inner, _numbers)
+        | _built("({} + {})", inner, inner)
+    )
 
 
 def _number_compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     filtered = _built("{}|{}", inner, st.sampled_from(_NUMBER_FILTERS))
-    return filtered | _built("({} {} {})", inner, st.sampled_from("+-*/%"), inner) | _built("(-{})", inner) | _built(
-        "({}|length)", _simple_texts
+    return (
+        filtered
+        | _built("({} {} {})", inner, st.sampled_from("+-*/%"), inner)
+        | _built("(-{})", inner)
+        | _built("({}|length)", _simple_texts)
     )
 
 
 _simple_texts = st.sampled_from(_TEXTS)
 _numbers = st.recursive(st.sampled_from(_NUMBERS), _number_compound, max_leaves=3)
 _conditions = st.one_of(
-    st.sampled_from(["vip", "name", "age", "tags", "not vip", "nobody", "company is none", "nobody is defined"]),
-    _built("({} {} {})", _simple_texts, st.sampled_from(["==", "!=", "<", ">=", "in", "not in"]), _simple_texts),
+    st.sampled_from(
+        ["vip", "name", "age", "tags", "not vip", "nobody", "company is none", "nobody is defined"]
+    ),
+    _built(
+        "({} {} {})", _simple_texts, st.sampled_from(["==", "!=", "<", ">=", "in", "not in"]), _simple_texts
+    ),
     _built("({} {} {})", _numbers, st.sampled_from(["==", "!=", "<", ">="]), _numbers),
     _built("({} in ['a', 'Ann', ''])", _simple_texts),
     _built("({} is {})", st.sampled_from([*_TEXTS, *_NUMBERS, *_OTHERS]), st.sampled_from(_TESTS)),
@@ -134,7 +160,9 @@ def _wild(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 _anything = st.recursive(st.sampled_from([*_TEXTS, *_NUMBERS, *_OTHERS]), _wild, max_leaves=3)
 _expressions = st.one_of(_texts, _texts, _texts, _numbers, _numbers, _conditions, _anything)
-_literals = st.sampled_from(["", " ", "Hi ", "<p>\n", "& co", "\n", "{# c #}", "{% raw %}{{ x }}{% endraw %}", "{{ 'c' }}"])
+_literals = st.sampled_from(
+    ["", " ", "Hi ", "<p>\n", "& co", "\n", "{# c #}", "{% raw %}{{ x }}{% endraw %}", "{{ 'c' }}"]
+)
 
 
 def _statement(body: st.SearchStrategy[str]) -> st.SearchStrategy[str]:

@@ -43,9 +43,10 @@ select message_id, contact_id, channel, lane, variant, due_at
 from campaign.messages where send_id = $send_id and generation = $generation
 order by lane, variant, due_at, message_id
 
--- name: attribute_structure
-select json_group_structure(c.attributes::json)
-from core.contacts c semi join wanted_contacts using (contact_id)
+-- name: attribute_kinds
+-- Over everybody of the organisation: whoever is in an audience, an attribute is there or not, a number or a text.
+select json_group_structure(attributes::json)
+from core.contacts where organisation_id = $organisation and not is_erased
 
 -- name: contact_values
 select c.contact_id, c.email, c.phone, c.name, c.language, c.time_zone, c.country, c.region, c.postcode,

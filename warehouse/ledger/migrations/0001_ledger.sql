@@ -7,7 +7,8 @@ create table organisation (
     created_at      timestamptz not null default now()
 );
 
--- One row per applied version of a campaign file; applying the same content twice adds none.
+-- One row per applied version of a campaign file; applying the latest content again adds none, going back to an
+-- earlier one does.
 create table campaign_version (
     campaign_id     text not null,
     version         integer not null,
@@ -16,8 +17,7 @@ create table campaign_version (
     spec            jsonb not null,
     templates       jsonb not null,
     applied_at      timestamptz not null default now(),
-    primary key (campaign_id, version),
-    unique (campaign_id, digest)
+    primary key (campaign_id, version)
 );
 
 -- A send is one occurrence of a campaign and one Dagster partition.

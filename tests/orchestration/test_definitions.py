@@ -1,0 +1,147 @@
+"""What Dagster is shown: complete, described, owned, and safe to leave alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from comms_pipeline.definitions import build_definitions
+from comms_pipeline.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+ASSETS = {
+    "core/contacts",
+    "campaign/audience",
+    "campaign/eligibility",
+    "campaign/messages",
+    "campaign/dispatch",
+    "raw/provider_events",
+    "core/outcomes",
+    "core/events",
+    "core/engagement",
+    "mart/campaign_performance",
+    "mart/send_funnel",
+    "report/campaign",
+}
+PARTITIONED = {
+    "campaign/audience",
+    "campaign/eligibility",
+    "campaign/messages",
+    "campaign/dispatch",
+    "report/campaign",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    """What `dg` loads, without an installation."""
+    return build_definitions(load_settings(tmp_path_factory.mktemp("home") / "absent"))
+
+
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_definitions_are_loadable_without_an_installation(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+    names = {key for key in specs(definitions) if not key.startswith("ledger/")}
+    assert names == ASSETS
+
+
+def test_every_asset_tells_what_it_is_and_whose(definitions: dg.Definitions) -> None:
+    for name, spec in specs(definitions).items():
+        assert spec.description, name
+        assert len(spec.description) > 40, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.group_name in {"contacts", "sending", "events", "analytics", "ledger"}, name
+
+
+def test_one_partition_is_one_send(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        key.to_user_string(): graph.get(key).partitions_def
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).partitions_def is not None
+    }
+    assert set(found) == PARTITIONED
+    assert {getattr(each, "name", None) for each in found.values()} == {"sends"}
+
+
+def test_nothing_runs_by_an_automation_condition(definitions: dg.Definitions) -> None:
+    assert [name for name, spec in specs(definitions).items() if spec.automation_condition] == []
+
+
+def test_nothing_that_sends_is_retried_by_dagster(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("send_campaign")
+    policies = {node.name: node.definition for node in job.graph.nodes}
+    assert "campaign__dispatch" in policies
+    assert [n.name for n in job.nodes_in_topological_order if n.retry_policy] == []
+    graph = policies["campaign__dispatch"]
+    assert isinstance(graph, dg.GraphDefinition)
+    ops = {node.name: node.definition for node in graph.nodes}
+    assert set(ops) == {"enqueue", "send_lane", "settle"}
+    assert [n for n, op in ops.items() if isinstance(op, dg.OpDefinition) and op.retry_policy] == []
+    lane = ops["send_lane"]
+    assert isinstance(lane, dg.OpDefinition)
+    assert lane.pool == "lanes"
+
+
+@pytest.mark.parametrize("name", ["import_contacts", "send_campaign", "load_events", "refresh_report"])
+def test_every_job_ends_some_time_and_runs_in_process(definitions: dg.Definitions, name: str) -> None:
+    job = definitions.resolve_job_def(name)
+    assert job.tags["dagster/max_runtime"] == "14400"
+    assert job.executor_def.name == "in_process"
+    assert job.description
+
+
+def test_checks_on_the_way_of_a_send_block(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    checks = {
+        f"{key.asset_key.to_user_string()}: {key.name}": graph.get_check_spec(key).blocking
+        for key in graph.asset_check_keys
+    }
+    assert checks == {
+        "campaign/messages: counts_sum": True,
+        "campaign/messages: message_ids_unique": True,
+        "campaign/dispatch: counts_sum": True,
+        "core/contacts: contacts_well_formed": True,
+        "core/events: events_well_formed": False,
+    }
+
+
+def test_sensors_and_schedules_run_from_the_start(definitions: dg.Definitions) -> None:
+    sensors = {sensor.name: sensor.default_status.value for sensor in definitions.sensors or []}
+    schedules = {
+        schedule.name: schedule.default_status.value
+        for schedule in definitions.schedules or []
+        if isinstance(schedule, dg.ScheduleDefinition)
+    }
+    assert sensors == {"due_sends": "RUNNING", "landed_events": "RUNNING"}
+    assert schedules == {"nightly_marts": "RUNNING", "nightly_reports": "RUNNING"}
+
+
+def test_dg_finds_and_lists_the_definitions(tmp_path: Path) -> None:
+    environment = {**os.environ, "COMMS_HOME": str(tmp_path), "DAGSTER_HOME": ""}
+
+    def dg_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "dg"), *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    checked = dg_command("check", "defs")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    listed = dg_command("list", "defs", "--json")
+    assert listed.returncode == 0, listed.stdout + listed.stderr
+    text = listed.stdout
+    found = json.loads(text[text.index("{" if text.lstrip().startswith("{") else "[") :])
+    assert {asset["key"] for asset in found["assets"]} >= ASSETS

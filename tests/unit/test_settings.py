@@ -1,0 +1,156 @@
+"""Settings: where values come from, what is refused, and that no secret shows."""
+
+import os
+
+import pytest
+
+from comms_pipeline.domain.errors import InvalidSettings
+from comms_pipeline.settings import Settings, load_settings
+
+SECRETS = {
+    "COMMS_DATABASE_URL": "postgresql://comms:hush-database@db.internal:5433/comms",
+    "COMMS_SECRET_KEY": "hush-key",
+    "COMMS_SENDGRID_API_KEY": "hush-sendgrid",
+    "COMMS_TWILIO_AUTH_TOKEN": "hush-twilio",
+}
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """No variable of ours in the environment, no `.env` in the working folder."""
+    for name in list(os.environ):
+        if name.startswith("COMMS_"):
+            monkeypatch.delenv(name)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+def test_nothing_need_be_set(home):
+    settings = load_settings(home)
+
+    assert settings.home == home
+    assert settings.lake_path == home / "lake"
+    assert settings.reports_path == home / "reports"
+    assert settings.database_url is None
+    assert settings.sandbox is True
+    assert settings.sendgrid_url == settings.twilio_url == "http://127.0.0.1:8701"
+
+
+def test_without_the_sandbox_the_real_providers_are_meant(home):
+    settings = load_settings(home, sandbox=False)
+
+    assert settings.sendgrid_url == "https://api.sendgrid.com"
+    assert settings.twilio_url == "https://api.twilio.com"
+
+
+def test_the_environment_beats_dot_env_and_that_the_generated_file(home, monkeypatch):
+    generated = "COMMS_WEB_PORT=1001\nCOMMS_SANDBOX_PORT=1002\nCOMMS_DAGSTER_PORT=1003\n"
+    (home / "settings.env").write_text(generated)
+    with open(".env", "w") as file:
+        file.write("COMMS_WEB_PORT=2001\nCOMMS_SANDBOX_PORT=2002\n")
+    monkeypatch.setenv("COMMS_WEB_PORT", "3001")
+
+    settings = load_settings(home)
+
+    assert (settings.web_port, settings.sandbox_port, settings.dagster_port) == (3001, 2002, 1003)
+    assert load_settings(home, web_port=4001).web_port == 4001
+
+
+def test_home_comes_from_its_variable_unless_it_is_given(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMMS_HOME", "relative/home")
+    assert load_settings().home == tmp_path / "work/relative/home"
+    assert load_settings(home).home == home
+    monkeypatch.setenv("COMMS_HOME", "")
+    assert load_settings().home == tmp_path / "work/.comms"
+
+
+def test_an_empty_database_address_starts_the_embedded_server(home, monkeypatch):
+    (home / "settings.env").write_text("COMMS_DATABASE_URL=postgresql://u:p@db/comms\n")
+    monkeypatch.setenv("COMMS_DATABASE_URL", "")
+
+    assert load_settings(home).database_url is None
+
+
+def test_unknown_variables_are_passed_over(home, monkeypatch):
+    monkeypatch.setenv("COMMS_SOMETHING_ELSE", "1")
+
+    assert load_settings(home).web_port == 8700
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("COMMS_WEB_PORT", "abc", "valid integer"),
+        ("COMMS_WEB_PORT", "", "valid integer"),
+        ("COMMS_SANDBOX_PORT", "0", "greater than or equal to 1"),
+        ("COMMS_DAGSTER_PORT", "65536", "less than or equal to 65535"),
+        ("COMMS_SANDBOX", "perhaps", "valid boolean"),
+        ("COMMS_SANDBOX_SEED", "1.5", "valid integer"),
+        ("COMMS_SANDBOX_DELAY_SECONDS", "-1", "greater than or equal to 0"),
+        ("COMMS_SANDBOX_DELAY_SECONDS", "nan", "greater than or equal to 0"),
+        ("COMMS_PUBLIC_URL", "mail.example.org", "http or https address"),
+        ("COMMS_PUBLIC_URL", "ftp://mail.example.org", "http or https address"),
+        ("COMMS_PUBLIC_URL", "https://[mail", "http or https address"),
+        ("COMMS_PUBLIC_URL", "https://mail.example.org\r\nX: y", "http or https address"),
+        ("COMMS_SENDGRID_BASE_URL", "https://", "http or https address"),
+        ("COMMS_TWILIO_BASE_URL", "https://api.twilio.com:port", "http or https address"),
+        ("COMMS_DATABASE_URL", "mysql://u:hush@db/comms", "postgresql://user:password@host"),
+        ("COMMS_DATABASE_URL", "postgresql://u:hush@db", "postgresql://user:password@host"),
+        ("COMMS_DATABASE_URL", "postgresql:///comms", "postgresql://user:password@host"),
+        ("COMMS_DATABASE_URL", "postgresql://u:hush@[db/comms", "postgresql://user:password@host"),
+        # urlsplit quotes what it cannot normalise.
+        ("COMMS_DATABASE_URL", "postgresql://u:hush℀@db/comms", "postgresql://user:password@host"),
+        ("COMMS_DATABASE_URL", "postgresql://u:hush/er@db/comms", "postgresql://user:password@host"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_its_variable_and_not_its_secret(
+    home, monkeypatch, name, value, problem
+):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(home)
+
+    message = str(caught.value)
+    assert message.startswith(f"{name}: ")
+    assert message.endswith(f"Set {name} in the environment or in .env")
+    assert problem in message
+    assert "\n" not in message
+    assert "hush" not in message
+
+
+def test_a_file_that_is_not_text_is_named(home):
+    (home / "settings.env").write_bytes(b"COMMS_WEB_PORT=\xff\xfe")
+
+    with pytest.raises(InvalidSettings, match=r"settings\.env or \.env: not UTF-8 text\. Save it as UTF-8"):
+        load_settings(home)
+
+
+def test_a_trailing_slash_of_an_address_goes(home):
+    assert (
+        load_settings(home, public_url="https://mail.example.org/").public_url == "https://mail.example.org"
+    )
+
+
+def test_secrets_show_nowhere(home, monkeypatch):
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+
+    settings = load_settings(home)
+
+    assert settings.secret_key.get_secret_value() == "hush-key"
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hush" not in shown
+
+
+def test_every_setting_that_is_a_secret_is_kept_as_one():
+    kept = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+
+    assert kept == {"database_url", "secret_key", "sendgrid_api_key", "twilio_auth_token"}
