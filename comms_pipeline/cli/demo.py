@@ -14,10 +14,10 @@ from typing import Any
 
 from comms_pipeline.cli.campaigns import create_send, print_funnel
 from comms_pipeline.cli.console import out, step
-from comms_pipeline.cli.installation import dagster_home
-from comms_pipeline.cli.opened import open_stores
+from comms_pipeline.cli.installation import dagster_home, initialise
 from comms_pipeline.cli.project_files import project_file
 from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.settings import load_settings
 from comms_pipeline.stores import Stores
 
 _PATIENCE_SECONDS = 30.0
@@ -63,7 +63,7 @@ def demo() -> None:
     # Events follow within seconds here, so that there is something to see at the end.
     os.environ.setdefault("COMMS_SANDBOX_DELAY_SECONDS", "0.3")
     with step("Preparing Postgres, keys and the lake"):
-        stores = open_stores()
+        stores = initialise(load_settings())
     if not stores.settings.sandbox:
         raise DemoNeedsSandbox(
             "comms demo", "COMMS_SANDBOX is off", "Unset it: the demo sends to the sandbox only"
