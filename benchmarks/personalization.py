@@ -1,8 +1,8 @@
 """Speed of the template compiler beside row-by-row Jinja2, on 200,000 contacts and an 8 KB e-mail.
 
-Prints one line a figure: name, value, unit, baseline, ratio. Figures are recipients per second of processor time, all threads
-counted: what one core does. The baseline is plain Jinja2 (no sandbox, optimized), measured on 20,000 contacts in the same
-run, after every one of their texts was compared. Promised: slots 10 times, full text 5 times the baseline.
+Prints one line a figure: name, value, unit, baseline, ratio. Figures are recipients per second of processor time, all
+threads counted: what one core does. The baseline is plain Jinja2 (no sandbox, optimized), measured on 20,000 contacts
+in the same run, after every one of their texts was compared. Promised: slots 10 times, full text 5 times the baseline.
 Run: python benchmarks/personalization.py
 """
 
@@ -33,7 +33,8 @@ HTML = (
     + _PARAGRAPH * 11
     + """
   {% if is_member %}<tr><td>You have {{ points }} points, worth {{ points * 0.01 }} {{ currency }}.</td></tr>
-  {% else %}<tr><td><a href="https://example.com/join?from={{ city|urlencode }}">Join in {{ city }}</a></td></tr>{% endif %}"""
+  {% else %}<tr><td><a href="https://example.com/join?from={{ city|urlencode }}">Join in {{ city }}</a></td></tr>
+  {% endif %}"""
     + _PARAGRAPH * 7
     + """
   {% if balance > 100 %}<tr><td>Your balance of {{ balance }} {{ currency }} is due.</td></tr>{% endif %}"""

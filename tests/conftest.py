@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,10 +54,30 @@ def database(postgres: Server, _migrated: str) -> Iterator[Server]:
 @pytest.fixture
 def stores(database: Server, tmp_path: Path) -> Iterator[Stores]:
     """An installation on that server: a home of its own, keys, and the lake's empty tables."""
+    with _installed(database, tmp_path / "home") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shared_stores(
+    postgres: Server, _migrated: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stores]:
+    """An installation for tests that keep to an organisation of their own (`audiences.Club`)."""
+    server = replace(postgres, database=f"shared_{secrets.token_hex(6)}")
+    for which in (Database.LEDGER, Database.CATALOG):
+        template = _migrated if which is Database.LEDGER else "template0"
+        _execute(postgres, "create database {} template {}", server.database_name(which), template)
+    with _installed(server, tmp_path_factory.mktemp("shared")) as opened:
+        yield opened
+
+
+@contextmanager
+def _installed(server: Server, home: Path) -> Iterator[Stores]:
     settings = load_settings(
-        tmp_path / "home",
-        database_url=database.url(),
+        home,
+        database_url=server.url(),
         secret_key="a secret for tests only",
+        public_url="https://mail.lakeside.example",
         sandbox=True,
         sendgrid_api_key="SG.sandbox",
         twilio_account_sid="AC" + "0" * 32,

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 import great_expectations as gx
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 
 CONTACT_SUITE: Sequence["Expectation"] = (
     gx.expectations.ExpectColumnValuesToNotBeNull(column="contact_id"),
@@ -42,10 +47,16 @@ EVENT_SUITE: Sequence["Expectation"] = (
 )
 
 
+# The default would leave a temporary folder for documentation behind with every check.
+_IN_MEMORY = DataContextConfig(
+    store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+    progress_bars=ProgressBarsConfig(globally=False),
+)
+
+
 def validate(name: str, frame: "pd.DataFrame", suite: Sequence["Expectation"]) -> dg.AssetCheckResult:
     """Run a suite over a frame. Metadata names the expectation and the count, never a value."""
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context = gx.get_context(mode="ephemeral", project_config=_IN_MEMORY)
     batch = (
         context.data_sources.add_pandas(name)
         .add_dataframe_asset(name)

@@ -331,7 +331,8 @@ _Branch = tuple[nodes.Expr | None, list[nodes.Node]]
 
 def _branches(node: nodes.If) -> list[_Branch]:
     """The tests of an if in order with what they guard; the last has no test."""
-    return [*((branch.test, branch.body) for branch in [node, *node.elif_]), (None, node.else_)]
+    guarded: list[_Branch] = [(branch.test, branch.body) for branch in [node, *node.elif_]]
+    return [*guarded, (None, node.else_)]
 
 
 def _flat(body: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
@@ -344,8 +345,9 @@ def _flat(body: Iterable[nodes.Node]) -> Iterator[nodes.Node]:
 
 def _assigned_expression(node: nodes.Node) -> nodes.Expr | None:
     """What a set statement of one name sets it to."""
-    is_single = isinstance(node, nodes.Assign) and isinstance(node.target, nodes.Name)
-    return node.node if is_single and isinstance(node.node, nodes.Expr) else None
+    if not isinstance(node, nodes.Assign) or not isinstance(node.target, nodes.Name):
+        return None
+    return node.node if isinstance(node.node, nodes.Expr) else None
 
 
 def _is_plain_block(node: nodes.Node) -> TypeGuard[nodes.AssignBlock]:

@@ -15,7 +15,7 @@ from comms_pipeline.domain.errors import TemplateError
 from comms_pipeline.personalization.inheritance import Program
 from comms_pipeline.personalization.opaque import Failure, Fragment, LimitExceeded, OpaqueRenderer
 from comms_pipeline.personalization.rows import Binding, Scope, Slice
-from comms_pipeline.personalization.syntax import suggestion, template_error
+from comms_pipeline.personalization.syntax import File, suggestion, template_error
 from comms_pipeline.personalization.values import Column, Const, Missing, NotColumnar, Value
 from comms_pipeline.personalization.wire import FRAGMENT_FILE
 
@@ -92,7 +92,7 @@ class FragmentRunner:
         failures = [isinstance(answer, Failure) for answer in answers]
         if any(failures):
             count = groups.count(failures, len(rows))
-            raise self._failure(answers[failures.index(True)], part, node, rows, count)
+            raise self._failure(answers[failures.index(True)], node, rows, count)
         return groups.spread([answer for answer in answers if isinstance(answer, str)])
 
     def undefined(self, node: nodes.Node, missing: Missing, rows: Slice) -> TemplateError:
@@ -132,16 +132,14 @@ class FragmentRunner:
         self._gather(inputs, part, names, scope, rows)
         inputs.prelude.append(binding.statement)
 
-    def _failure(
-        self, answer: str | Failure, part: str, node: nodes.Node, rows: Slice, count: int
-    ) -> TemplateError:
+    def _failure(self, answer: str | Failure, node: nodes.Node, rows: Slice, count: int) -> TemplateError:
         if isinstance(answer, str):
             raise TypeError("a text is no failure")
         unknown = (f"it raises {answer.kind}", "Check it against the values it receives.")
         problem, fix = _PROBLEMS.get(answer.kind, unknown)
         match = _UNDEFINED.search(answer.message) if answer.kind == "UndefinedError" else None
         name = (match[1] or match[2]) if match else ""
-        if name and name in _written_names(self._program.listings[part]):
+        if name and _is_written(name, self._program.files):
             problem, fix = f"{name} is undefined", f"{suggestion(name, rows.names())}{_GUARD}"
         problem = _counted(problem, count, rows)
         if answer.file != FRAGMENT_FILE:
@@ -207,13 +205,9 @@ def _key(series: pl.Series) -> pl.Series:
     return series
 
 
-def _written_names(listed: list[nodes.Node]) -> set[str]:
-    """Words of the template itself, so that an error may repeat them: any other word may be data."""
-    words = {node.name for node in listed if isinstance(node, nodes.Name)}
-    words |= {node.attr for node in listed if isinstance(node, nodes.Getattr)}
-    return words | {
-        node.value for node in listed if isinstance(node, nodes.Const) and isinstance(node.value, str)
-    }
+def _is_written(name: str, files: list[File]) -> bool:
+    """Whether a word is the templates' own, so that an error may repeat it: any other word may be data."""
+    return any(re.search(rf"\b{re.escape(name)}\b", file.text) for file in files)
 
 
 def _counted(problem: str, count: int, rows: Slice) -> str:

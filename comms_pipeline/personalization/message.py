@@ -57,12 +57,9 @@ class CompiledMessage:
         """
         if frame.height == 0:
             return []
-        known = frame.select([name for name in frame.columns if name in self.variables])
-        if not known.columns:
-            known = pl.DataFrame({"": pl.repeat(None, frame.height, eager=True)})
         with ExitStack() as stack:
             child = renderer or stack.enter_context(OpaqueRenderer())
-            return self._evaluate(known, child)
+            return self._evaluate(frame, child)
 
     def _evaluate(self, frame: pl.DataFrame, renderer: OpaqueRenderer) -> list[RenderedGroup]:
         opaque_parts = self.program.late_bound_parts

@@ -36,8 +36,9 @@ def assigned_names(*body: nodes.Node) -> frozenset[str]:
 class _Reader:
     """Walks in evaluation order; `bound` holds the names certainly assigned so far in the scope."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, skips_joined: bool = False) -> None:
         self.reads: set[str] = set()
+        self._skips_joined = skips_joined
         self._visitors: dict[type, Callable[..., None]] = {
             nodes.Name: self._name,
             nodes.Assign: self._assign,
@@ -49,7 +50,8 @@ class _Reader:
             nodes.With: self._with,
             nodes.Import: self._import,
             nodes.FromImport: self._import,
-            nodes.Scope: self._scope,
+            nodes.Scope: self._joined,
+            nodes.ExprStmt: self._joined,
             nodes.ScopedEvalContextModifier: self._scope,
             nodes.FilterBlock: self._scope,
             nodes.Block: self._scope,
@@ -66,6 +68,10 @@ class _Reader:
 
     def _scope(self, node: nodes.Node, bound: set[str]) -> None:
         self.visit_all(node.iter_child_nodes(), set(bound))
+
+    def _joined(self, node: nodes.Scope | nodes.ExprStmt, bound: set[str]) -> None:
+        if _is_autoescape(node) or not self._skips_joined:
+            self._scope(node, bound)
 
     def _name(self, node: nodes.Name, bound: set[str]) -> None:
         if node.ctx != "load":
@@ -153,7 +159,9 @@ class _Frame:
             self._visit_inside(node)
             # Joined templates look names up by themselves, macros when they are called.
             if _is_autoescape(node) or not isinstance(node, nodes.Scope | nodes.Macro):
-                self._read_inside |= read_names(node) - self._loaded - stored
+                reader = _Reader(skips_joined=True)
+                reader.visit_all([node], set())
+                self._read_inside |= reader.reads - self._loaded - stored
             names = assigned_names(node)
             self.traps += [
                 (node, name) for name in sorted((names & self._read_inside) - self._loaded - stored)

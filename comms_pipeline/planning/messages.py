@@ -9,6 +9,7 @@ import polars as pl
 
 from comms_pipeline.domain.message import Channel, message_ids
 from comms_pipeline.domain.sms import segments_expr
+from comms_pipeline.personalization.message import CompiledMessage
 from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.choices import variant_column
 from comms_pipeline.planning.context import SendContext
@@ -58,7 +59,7 @@ def plan_messages(
     )
     if contacts.is_empty():
         return _empty()
-    kinds = attribute_kinds(cursor, context.organisation.organisation_id, compiled.variables)
+    kinds = attribute_kinds(cursor, context.organisation.organisation_id)
     check_variables(context.spec, compiled, OWN_COLUMNS.union(kinds))
     planned = [_plan_slice(cursor, context, compiled, kinds, part) for part in contacts.iter_slices(SLICE)]
     lanes = {
@@ -93,25 +94,24 @@ def _plan_slice(
     kinds: Mapping[str, Any],
     contacts: pl.DataFrame,
 ) -> pl.DataFrame:
-    """`_plan_group` of every channel and variant. `kinds` are those of the attributes the templates read."""
+    """`_plan_group` of every channel and variant."""
     parts = []
     groups = contacts.partition_by("channel", "variant", as_dict=True, maintain_order=True)
     for (channel, variant), group in groups.items():
-        values = contact_values(cursor, group["contact_id"], kinds)
-        parts.append(_plan_group(context, compiled, Channel(str(channel)), str(variant), group, values))
+        message = compiled.messages[Channel(str(channel)), str(variant)]
+        values = contact_values(cursor, group["contact_id"], kinds, message.variables)
+        parts.append(_plan_group(context, message, Channel(str(channel)), group, values))
     return pl.concat(parts)
 
 
 def _plan_group(
     context: SendContext,
-    compiled: CompiledCampaign,
+    message: CompiledMessage,
     channel: Channel,
-    variant: str,
     group: pl.DataFrame,
     values: pl.DataFrame,
 ) -> pl.DataFrame:
     """Ids, score and segments of the contacts of one channel and variant, whose `values` are in the same order."""
-    message = compiled.messages[channel, variant]
     # Half of the score is what we can say to a person, half is how much they have listened so far.
     score = values.select(
         0.5 * coverage(values, message.variables) + 0.5 * pl.lit(group["engagement_score"])

@@ -59,7 +59,7 @@ def batches_of(
     """The batches of one generation of a plan, in slices of flat memory. Raises `TemplateError`."""
     parameters: dict[str, object] = {"send_id": context.send.send_id, "generation": generation}
     plan = cursor.execute(named_queries(QUERIES)["planned_messages"], parameters).pl()
-    kinds = attribute_kinds(cursor, context.organisation.organisation_id, compiled.variables)
+    kinds = attribute_kinds(cursor, context.organisation.organisation_id)
     groups = plan.partition_by("lane", "channel", "variant", "due_at", as_dict=True, maintain_order=True)
     for (lane, channel, variant, due_at), group in groups.items():
         builder = _Builder(
@@ -97,7 +97,7 @@ class _Builder:
 
     def build(self, cursor: duckdb.DuckDBPyConnection, plan: pl.DataFrame) -> Queued:
         message = self.compiled.messages[self.channel, self.variant]
-        values = contact_values(cursor, plan["contact_id"], self.kinds)
+        values = contact_values(cursor, plan["contact_id"], self.kinds, message.variables)
         # Attributes may have names such as "address": what is ours stays apart from what templates read.
         recipients = self._recipients(plan, values[ADDRESS_COLUMN[self.channel]])
         if self.has_one_click or "unsubscribe_url" in message.variables:

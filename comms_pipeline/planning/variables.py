@@ -23,35 +23,34 @@ _READ_AS = {"JSON": "VARCHAR", "NULL": "VARCHAR", "HUGEINT": "BIGINT"}
 """DuckDB's kinds of mixed values, of values that are always null, and of integers of either sign."""
 
 
-def attribute_kinds(
-    cursor: duckdb.DuckDBPyConnection, organisation_id: str, names: Collection[str]
-) -> dict[str, Any]:
-    """DuckDB's type of each of the named attributes, as `json_transform` takes it; absent if no contact has it."""
+def attribute_kinds(cursor: duckdb.DuckDBPyConnection, organisation_id: str) -> dict[str, Any]:
+    """The attributes that any contact of the organisation has, each with its DuckDB type for `json_transform`."""
     parameters = {"organisation": organisation_id}
     row = cursor.execute(named_queries(QUERIES)["attribute_kinds"], parameters).fetchone()
     found = orjson.loads(row[0]) if row and row[0] else {}
-    if not isinstance(found, dict):
-        # Nobody has any attribute.
-        return {}
-    return {
-        name: _readable(kind) for name, kind in found.items() if name in names and name not in OWN_COLUMNS
-    }
+    # Not a mapping when nobody has any attribute.
+    attributes = found.items() if isinstance(found, dict) else ()
+    return {name: _readable(kind) for name, kind in attributes if name not in OWN_COLUMNS}
 
 
 def contact_values(
-    cursor: duckdb.DuckDBPyConnection, contact_ids: pl.Series, kinds: Mapping[str, Any]
+    cursor: duckdb.DuckDBPyConnection,
+    contact_ids: pl.Series,
+    kinds: Mapping[str, Any],
+    variables: Collection[str],
 ) -> pl.DataFrame:
-    """One row per contact id, in their order: every contact field, and the attributes of `kinds` as columns.
+    """Every contact field, and the attributes of `kinds` among `variables` as typed columns, null where absent.
 
-    What a contact lacks is null; so is everything of a contact that is not there any more.
+    One row per contact, in the order of `contact_ids`.
     """
+    structure = {name: kind for name, kind in kinds.items() if name in variables}
     wanted = pl.DataFrame({"contact_id": contact_ids})
     cursor.register("wanted_contacts", wanted.to_arrow())
-    # An empty structure is no structure to DuckDB: ask for a name no attribute has.
-    parameters = {"structure": orjson.dumps(kinds or {"": "VARCHAR"}).decode()}
-    values = cursor.execute(named_queries(QUERIES)["contact_values"], parameters).pl()
+    # An empty structure is no structure to DuckDB; a key no one has gives a column we drop again.
+    parameters = {"structure": orjson.dumps(structure or {"": "VARCHAR"}).decode()}
+    found = cursor.execute(named_queries(QUERIES)["contact_values"], parameters).pl()
     cursor.unregister("wanted_contacts")
-    values = values.unnest("attributes") if kinds else values.drop("attributes")
+    values = found.unnest("attributes") if structure else found.drop("attributes")
     return wanted.join(values, on="contact_id", how="left", maintain_order="left")
 
 

@@ -1,6 +1,7 @@
 """What every sending provider keeps to, asked of each lane there is against its real HTTP API in the sandbox."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -284,6 +285,16 @@ def test_another_batch_to_the_same_people_does_not_vouch_for_this_one(
     )
     send(sandbox.providers(), lane, envelope(lane, yesterday))
     assert find(sandbox.providers(), lane, envelope(lane, today)) == Found(accepted={})
+
+
+@every_lane
+def test_a_batch_of_this_number_to_other_people_does_not_vouch_for_ours(
+    lane: str, sandbox: SandboxProcess
+) -> None:
+    theirs = envelope(lane, people(lane, "their.ann", "their.bob"))
+    ours = replace(theirs, recipients=people(lane, "our.ann", "our.bob"))
+    assert statuses(send(sandbox.providers(), lane, theirs)) == {"accepted"}
+    assert find(sandbox.providers(), lane, ours) == Found(accepted={})
 
 
 @every_email_lane

@@ -168,7 +168,7 @@ def test_a_paused_send_claims_nothing_and_nobody_waits_for_it(
     send_id = new_send_id()
     payload = enqueue_emails(ledger, send_id, 5)
     ledger.do("update send set status = 'paused'")
-    assert run(ledger, sandbox, send_id, linger_seconds=3600.0).counts == {}
+    assert run(ledger, sandbox, send_id, linger_seconds=30.0).counts == {}
     assert ledger.statuses(send_id) == {"planned": 1}
     assert sandbox.accepted(payload["message_id"]) == {}
 
@@ -316,7 +316,7 @@ def test_a_refused_key_stops_the_lane_and_everything_waits_for_people(
     payload = enqueue_emails(ledger, send_id, 200, batch_size=5)
     wrong = Providers(sandbox.settings(sendgrid_api_key="SG.wrong"))
     with pytest.raises(ProviderMisconfigured, match="SendGrid: it refused the API key"):
-        run(ledger, sandbox, send_id, providers=wrong, linger_seconds=3600.0)
+        run(ledger, sandbox, send_id, providers=wrong, linger_seconds=30.0)
     # One claim's worth of batches at most was under way, and one more claimed, when the answer came.
     assert ledger.one("select count(*) from batch where status = 'planned' and due_at <= now()") >= 40 - 16
     assert ledger.statuses(send_id).keys() == {"planned", "settled"}

@@ -128,6 +128,7 @@ def test_what_is_not_due_of_another_lane_or_of_a_send_that_is_not_open_is_not_cl
 def test_two_workers_never_hold_the_same_batch(ledger: Ledger) -> None:
     enqueue(ledger, 6)
     with ledger.connection() as one, ledger.connection() as two, one.transaction(), two.transaction():
+        two.execute("set local lock_timeout = '5s'")
         first, second = claim(one, limit=4), claim(two, limit=4)
     assert (len(first), len(second)) == (4, 2)
     assert not {each.batch_id for each in first} & {each.batch_id for each in second}

@@ -1,13 +1,12 @@
 """What Dagster is shown: complete, described, owned, and safe to leave alone."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from comms_pipeline.definitions import build_definitions
 from comms_pipeline.settings import load_settings
@@ -125,23 +124,17 @@ def test_sensors_and_schedules_run_from_the_start(definitions: dg.Definitions) -
     assert schedules == {"nightly_marts": "RUNNING", "nightly_reports": "RUNNING"}
 
 
-def test_dg_finds_and_lists_the_definitions(tmp_path: Path) -> None:
-    environment = {**os.environ, "COMMS_HOME": str(tmp_path), "DAGSTER_HOME": ""}
+def test_dg_checks_and_lists_the_definitions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from dagster_dg_cli.cli import create_dg_cli
 
-    def dg_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(Path(sys.executable).parent / "dg"), *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    checked = dg_command("check", "defs")
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    listed = dg_command("list", "defs", "--json")
-    assert listed.returncode == 0, listed.stdout + listed.stderr
-    text = listed.stdout
-    found = json.loads(text[text.index("{" if text.lstrip().startswith("{") else "[") :])
-    assert {asset["key"] for asset in found["assets"]} >= ASSETS
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COMMS_HOME", str(tmp_path / "absent"))
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
+    monkeypatch.setenv("DAGSTER_IS_DEV_CLI", "1")
+    dg_command = create_dg_cli()
+    checked = CliRunner().invoke(dg_command, ["check", "defs"], catch_exceptions=False)
+    assert "All definitions loaded successfully." in checked.stdout
+    listed = CliRunner().invoke(dg_command, ["list", "defs", "--json"], catch_exceptions=False)
+    found = json.loads(listed.stdout)
+    assert {asset["asset_key"] for asset in found["assets"]} >= ASSETS
+    assert {job["name"] for job in found["jobs"]} >= {"import_contacts", "send_campaign", "load_events"}

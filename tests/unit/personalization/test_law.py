@@ -26,8 +26,22 @@ _SCHEMA = pl.Schema(
     }
 )
 _WORDS = [
-    "", "Ann", "o'brien & söhne", "<b>bold</b>", "{{ name }}", "-s1-", "אבג", "👩‍👩‍👧 ok", "ß ŉ İ", "a\r\nb",
-          "  pad\t", "\x1c", "ΑΣ", "ǆ", "$1 %s", "{% if %}", "12", "3.7", "&amp;", "long words that go on and on"]  # fmt: skip
+    *[
+        "",
+        "Ann",
+        "o'brien & söhne",
+        "<b>bold</b>",
+        "{{ name }}",
+        "-s1-",
+        "אבג",
+        "👩‍👩‍👧 ok",
+        "ß ŉ İ",
+        "a\r\nb",
+        "  pad\t",
+        "\x1c",
+    ],
+    *["ΑΣ", "ǆ", "$1 %s", "{% if %}", "12", "3.7", "&amp;", "long words that go on and on"],
+]
 _text = st.sampled_from(_WORDS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _whole = st.sampled_from([0, 1, 2, -1, 7, 2**53 + 1, 2**62, -(2**63)]) | st.integers(-100, 100)
 _number = st.sampled_from([0.0, -0.0, 0.1, 1e16, 1e-5, 2.5, 1e300, float("nan"), float("inf")]) | st.floats()
@@ -78,22 +92,47 @@ def _built(pattern: str, *parts: st.SearchStrategy[str]) -> st.SearchStrategy[st
 
 
 _TEXTS = [
-    "name",
-    "company",
-    "address.city",
-    "x",
-    "name[:2]",
-    "name[1:]",
-    "tags|join(', ')",
-    "'a'",
-    "'<i>'",
-    "''",
-    "'é'",
+    *[
+        "name",
+        "company",
+        "address.city",
+        "x",
+        "name[:2]",
+        "name[1:]",
+        "tags|join(', ')",
+        "'a'",
+        "'<i>'",
+        "''",
+        "'é'",
+    ],
 ]
 _NUMBERS = ["age", "points", "score", "price", "address.zip", "y", "1", "0", "2", "2.5", "-3", "10", "true"]
-_OTHERS = ["vip", "joined", "seen", "tags", "counts", "address", "lines", "none", "nobody", "tags[0]", "tags[-1]", "name[0]",
-           "counts[1]", "lines[0].title", "address.geo.lat", "address['city']", "address.nowhere", "address.items()",
-           "name.upper()", "joined.year", "name.__class__", "loop"]  # fmt: skip
+_OTHERS = [
+    *[
+        "vip",
+        "joined",
+        "seen",
+        "tags",
+        "counts",
+        "address",
+        "lines",
+        "none",
+        "nobody",
+        "tags[0]",
+        "tags[-1]",
+        "name[0]",
+    ],
+    *[
+        "counts[1]",
+        "lines[0].title",
+        "address.geo.lat",
+        "address['city']",
+        "address.nowhere",
+        "address.items()",
+        "loop",
+    ],
+    *["name.upper()", "joined.year", "name.__class__"],
+]
 _TEXT_FILTERS = ["upper", "lower", "title", "capitalize", "trim", "e", "safe", "urlencode", "striptags", "string",
                  "default('x')", "default('<', true)", "d(company)", "replace('a', '<b>')", "truncate(6)",
                  "truncate(3, true, '')", "trim('a')", "center(9)", "replace('n', 'N', 1)", "escape"]  # fmt: skip

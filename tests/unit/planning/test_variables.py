@@ -30,8 +30,8 @@ def lake(*attributes: dict[str, object], **fields: str) -> duckdb.DuckDBPyConnec
 def values_of(
     connection: duckdb.DuckDBPyConnection, *names: str, contacts: tuple[str, ...] = ("c0", "c1")
 ) -> pl.DataFrame:
-    kinds = attribute_kinds(connection, "lakeside", names)
-    return contact_values(connection, pl.Series("contact_id", contacts, dtype=pl.String), kinds)
+    kinds = attribute_kinds(connection, "lakeside")
+    return contact_values(connection, pl.Series("contact_id", contacts, dtype=pl.String), kinds, names)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_kinds_of_other_organisations_and_of_the_erased_do_not_count():
         connection.execute("update core.contacts set organisation_id = 'other' where contact_id = 'c1'")
         connection.execute("update core.contacts set is_erased = true where contact_id = 'c2'")
 
-        assert attribute_kinds(connection, "lakeside", {"x"}) == {"x": "UBIGINT"}
+        assert attribute_kinds(connection, "lakeside") == {"x": "UBIGINT"}
 
 
 def test_only_attributes_that_are_asked_for_and_somebody_has_become_columns():
