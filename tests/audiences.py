@@ -113,7 +113,7 @@ class Club:
     def rows(self, query: str, **parameters: object) -> list[tuple[Any, ...]]:
         """Rows of the lake; `$id` is the club's id."""
         with self.stores.lake.reader() as cursor:
-            return cursor.execute(query, {"id": self.id, **parameters}).fetchall()
+            return cursor.execute(query, ({"id": self.id} if "$id" in query else {}) | parameters).fetchall()
 
     def queued(self) -> list[tuple[Content, pl.DataFrame]]:
         """The batches in the ledger: what each says, and to whom."""

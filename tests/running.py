@@ -12,6 +12,7 @@ from comms_pipeline.ledger import sends
 from comms_pipeline.loader.contacts import import_contacts
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.planning.applying import apply_folder
+from comms_pipeline.settings import GENERATED_FILE, Settings, load_settings
 from comms_pipeline.stores import Stores
 
 GALLERY = {
@@ -111,6 +112,24 @@ class Dagster:
         for name, text in GALLERY.items():
             (folder / name).write_text(text, encoding="utf-8")
         apply_folder(self.stores, folder)
+
+
+def write_settings(settings: Settings, **changes: str) -> None:
+    """Write what an operator would have in the home's `settings.env`, with changes (by field name)."""
+    names = ("database_url", "secret_key", "sandbox_port", "sendgrid_api_key", "twilio_account_sid")
+    names += ("twilio_auth_token", "twilio_from", "public_url")
+    values = {name: getattr(settings, name) for name in names} | changes
+    lines = (
+        f"COMMS_{name.upper()}={getattr(value, 'get_secret_value', lambda value=value: value)()}\n"
+        for name, value in values.items()
+    )
+    (settings.home / GENERATED_FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def send_campaign_of(home: str) -> dg.JobDefinition:
+    """The job of the installation in this home, its settings read anew: what a re-execution runs."""
+    settings = load_settings(Path(home))
+    return build_definitions(settings).resolve_job_def("send_campaign")
 
 
 def first_error(result: dg.ExecuteInProcessResult) -> str:

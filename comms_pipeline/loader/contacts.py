@@ -27,8 +27,8 @@ class ImportReport:
     written: int
     unchanged: int
     rejected_rows: int
-    reject_reasons: list[tuple[str, str, int]]
-    """(column, reason, rows), most frequent first; also of columns whose row was kept."""
+    reject_reasons: list[tuple[str | None, str, int]]
+    """(column, reason, rows), most frequent first; also of columns whose row was kept. No column: a broken row."""
     contacts_after: int
 
 
@@ -76,18 +76,13 @@ def import_contacts(
             ),
         )
         total = writer.cursor.execute("select count(*) from core.contacts where not is_erased").fetchone()
-    reasons = (
-        found.group_by("column", "reason")
-        .len()
-        .sort("len", "column", "reason", descending=[True, False, False])
-    )
     return ImportReport(
         import_id=import_id,
         rows=rows + rejected_rows,
         written=written,
         unchanged=rows - written,
         rejected_rows=rejected_rows,
-        reject_reasons=_without_row_numbers(reasons),
+        reject_reasons=_reasons(found),
         contacts_after=total[0] if total else 0,
     )
 
@@ -117,8 +112,8 @@ def _reject_rows(rejects: pl.DataFrame, import_id: str) -> pl.DataFrame:
     )
 
 
-def _without_row_numbers(reasons: pl.DataFrame) -> list[tuple[str, str, int]]:
-    """Reasons that name another row say the same thing of different rows: count them together."""
-    general = reasons.with_columns(pl.col("reason").str.replace(r"row \d+", "another row"))
-    counted = general.group_by("column", "reason").agg(pl.col("len").sum())
-    return [tuple(row) for row in counted.sort("len", "column", descending=[True, False]).iter_rows()]
+def _reasons(rejects: pl.DataFrame) -> list[tuple[str | None, str, int]]:
+    # Reasons that name another row say the same thing of different rows.
+    general = rejects.with_columns(pl.col("reason").str.replace(r"row \d+", "another row"))
+    counted = general.group_by("column", "reason").len()
+    return counted.sort("len", "column", "reason", descending=[True, False, False]).rows()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
-from comms_pipeline.domain.event import InvalidEvents, ProviderEvent
+from comms_pipeline.domain.event import InvalidEvents, ProviderEvent, without_addresses
 from comms_pipeline.ledger import feeds
 from comms_pipeline.ledger.feeds import Feed, LandingRow, Watermark
 from comms_pipeline.loader.watermarks import move_watermark, read_watermark
@@ -13,7 +13,8 @@ from comms_pipeline.providers.event_parsers import parse_landed
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 
-_ROWS_PER_COMMIT = 5_000
+# A webhook may hold a thousand events.
+_WEBHOOKS_PER_COMMIT = 500
 _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "landing_id": pl.Int64,
     "position": pl.Int32,
@@ -57,7 +58,7 @@ def load_provider_events(stores: Stores) -> EventsLoaded:
         while True:
             with stores.lake.writer() as writer:
                 watermark = read_watermark(writer.cursor, Feed.LANDINGS)
-                rows = feeds.landings_after(ledger, watermark, _ROWS_PER_COMMIT)
+                rows = feeds.landings_after(ledger, watermark, _WEBHOOKS_PER_COMMIT)
                 if not rows:
                     return total
                 events, rejects = _parsed(rows)
@@ -99,7 +100,8 @@ def _record(row: LandingRow, position: int, event: ProviderEvent) -> dict[str, o
         "provider": event.provider,
         "received_at": row.received_at,
         "kind": str(event.kind),
-        "raw_kind": event.raw_kind,
+        # A kind we know is a word of the provider's; one we do not may be anything.
+        "raw_kind": without_addresses(event.raw_kind),
         "occurred_at": event.occurred_at or row.received_at,
         "organisation_id": event.organisation_id,
         "message_id": event.message_id,

@@ -8,7 +8,7 @@ form, a fragment rendered by Jinja2 itself (`fragments.py`). The law of all this
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, cast
 
 import polars as pl
 from jinja2 import nodes
@@ -331,7 +331,7 @@ _Branch = tuple[nodes.Expr | None, list[nodes.Node]]
 
 def _branches(node: nodes.If) -> list[_Branch]:
     """The tests of an if in order with what they guard; the last has no test."""
-    guarded: list[_Branch] = [(branch.test, branch.body) for branch in [node, *node.elif_]]
+    guarded: list[_Branch] = [(cast(nodes.Expr, branch.test), branch.body) for branch in [node, *node.elif_]]
     return [*guarded, (None, node.else_)]
 
 

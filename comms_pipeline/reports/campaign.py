@@ -50,7 +50,7 @@ def render_report(cursor: duckdb.DuckDBPyConnection, send_id: str, *, now: Any) 
         raise NotFound(f"send {send_id}", "it was never planned", "See `comms status`")
     funnel = stages.funnel(cursor, send_id)
     performance = rows("performance")
-    course = {f"{row['moment']:%d %b %H:%M:%S}": row["acts"] for row in rows("time_course")}
+    course = [(f"{row['moment']:%d %b %H:%M:%S}", row["acts"]) for row in rows("time_course")]
     environment = Environment(
         loader=PackageLoader("comms_pipeline"), autoescape=True, undefined=StrictUndefined
     )

@@ -1,7 +1,7 @@
 """Small charts as SVG text. Numbers in, picture out; no files, no fonts, no script."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 _INK, _FAINT, _BAR = "#1f2937", "#e5e7eb", "#2563eb"
@@ -34,17 +34,17 @@ def inline_image(svg: str, alternative: str) -> str:
     return f"![{alternative}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
 
 
-def time_course_svg(hours: Mapping[str, int], label: str) -> str:
-    """Vertical bars over labelled moments, in the mapping's order."""
-    largest = max(hours.values(), default=0) or 1
-    step = 560 / max(len(hours), 1)
+def time_course_svg(moments: Sequence[tuple[str, int]], label: str) -> str:
+    """Vertical bars over labelled moments, in their order."""
+    largest = max((count for _, count in moments), default=0) or 1
+    step = 560 / max(len(moments), 1)
     bars = "".join(
         f'<rect x="{30 + position * step:.1f}" y="{120 - 100 * count / largest:.1f}" '
         f'width="{max(step - 2, 1):.1f}" height="{100 * count / largest:.1f}" fill="{_BAR}">'
         f"<title>{escape(moment)}: {count:,}</title></rect>"
-        for position, (moment, count) in enumerate(hours.items())
+        for position, (moment, count) in enumerate(moments)
     )
-    ends = list(hours)
+    ends = [moment for moment, _ in moments]
     axis = (
         f'<line x1="30" x2="590" y1="120" y2="120" stroke="{_FAINT}"/>'
         f'<text x="30" y="136">{escape(ends[0]) if ends else ""}</text>'

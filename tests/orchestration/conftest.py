@@ -31,10 +31,25 @@ def stores(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterato
 
 
 @pytest.fixture
-def dagster(stores: Stores) -> Iterator[Dagster]:
-    """Dagster on those stores, with an instance that forgets."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Dagster(stores=stores, instance=instance)
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Where Dagster keeps what ran: in memory, which is quick. Tests may choose `durable_instance`."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def durable_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """One in files."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder), {"telemetry": {"enabled": False}}) as made:
+        yield made
+
+
+@pytest.fixture
+def dagster(stores: Stores, instance: dg.DagsterInstance) -> Dagster:
+    """Our definitions on those stores and that instance."""
+    return Dagster(stores=stores, instance=instance)
 
 
 @pytest.fixture

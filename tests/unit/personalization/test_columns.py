@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # templates and texts stay on one line
 """Hand-picked corners of the law: values whose column form could differ from Python's by a hair."""
 
 from collections.abc import Callable

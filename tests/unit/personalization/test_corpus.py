@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # templates and texts stay on one line
 """The law on messages as people write them: invitations, invoices, reminders, digests, SMS."""
 
 from collections.abc import Callable

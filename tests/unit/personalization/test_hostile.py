@@ -4,6 +4,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
@@ -23,9 +24,9 @@ def strict() -> Iterator[OpaqueRenderer]:
 
 
 def _failure(renderer: OpaqueRenderer, text: str) -> str:
+    source = TemplateSource(name="bad.html", text=text, is_html=True)
     with pytest.raises(TemplateError) as caught:
-        message = compile_message({"html": TemplateSource(name="bad.html", text=text, is_html=True)})
-        message.evaluate(_FRAME, renderer=renderer)
+        compile_message({"html": source}).evaluate(_FRAME, renderer=renderer)
     return str(caught.value)
 
 
@@ -76,11 +77,35 @@ def test_includes_that_multiply_are_refused() -> None:
         )
 
 
-def test_a_renderer_works_again_after_a_hostile_template(strict: OpaqueRenderer) -> None:
-    _failure(strict, "{% for a in numbers %}" * _LOOPS + "{% endfor %}" * _LOOPS)
-    source = TemplateSource(name="good", text="{% for n in numbers[:2] %}{{ n }}{% endfor %}", is_html=False)
-    (group,) = compile_message({"text": source}).evaluate(_FRAME, renderer=strict)
-    assert group.join("text").unique().to_list() == ["11"]
+def test_a_renderer_works_again_after_a_hostile_template() -> None:
+    with OpaqueRenderer(limits=Limits(wall_seconds=1)) as renderer:
+        _failure(renderer, "{% for a in numbers %}" * _LOOPS + "{% endfor %}" * _LOOPS)
+        assert _texts(renderer, "{% for n in numbers[:2] %}{{ n }}{% endfor %}") == ["11"] * 100
+
+
+def test_a_renderer_works_in_another_thread(strict: OpaqueRenderer) -> None:
+    text = "{{ numbers|sum }}"
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_texts, strict, text).result() == ["100"] * 100
+    assert _texts(strict, text) == ["100"] * 100
+
+
+def test_answers_too_large_for_one_frame_come_in_several(strict: OpaqueRenderer) -> None:
+    frame = pl.DataFrame({"name": [f"{row:03}" for row in range(60)]})
+    source = TemplateSource(name="t", text="{{ name * 50000 }}", is_html=False)
+    (group,) = compile_message({"t": source}).evaluate(frame, renderer=strict)
+    assert group.join("t").to_list() == [f"{row:03}" * 50_000 for row in range(60)]
+
+
+def test_text_that_adds_up_to_too_much_is_refused() -> None:
+    with OpaqueRenderer(limits=Limits(total_characters=150)) as renderer:
+        assert "writes more text than a message may hold" in _failure(renderer, "{{ name * 50 }}")
+
+
+def _texts(renderer: OpaqueRenderer, text: str) -> list[str]:
+    source = TemplateSource(name="good", text=text, is_html=False)
+    (group,) = compile_message({"text": source}).evaluate(_FRAME, renderer=renderer)
+    return group.join("text").to_list()
 
 
 def test_nested_choices_do_not_multiply_work_in_the_parent(strict: OpaqueRenderer) -> None:

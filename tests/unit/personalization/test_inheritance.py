@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # templates and texts stay on one line
 """Includes, imports and blocks joined at compile time: the same text as Jinja2, or a clear refusal."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  # templates and texts stay on one line
 """What the author of a template reads when it is wrong: place, excerpt and fix, never a recipient's data."""
 
 import polars as pl
@@ -13,11 +14,9 @@ _FRAME = pl.DataFrame(
 
 
 def _error(text: str, renderer: OpaqueRenderer | None = None, **includes: str) -> str:
+    source = TemplateSource(name="a.html", text=text, is_html=True)
     with pytest.raises(TemplateError) as caught:
-        message = compile_message(
-            {"html": TemplateSource(name="a.html", text=text, is_html=True)}, includes=includes
-        )
-        message.evaluate(_FRAME, renderer=renderer)
+        compile_message({"html": source}, includes=includes).evaluate(_FRAME, renderer=renderer)
     return str(caught.value)
 
 

@@ -3,12 +3,14 @@ select xact, last_id from raw.watermarks where feed = $feed
 
 -- name: refresh_events
 -- A provider may tell an event again under a new id, so the key is what happened: message, kind, time, link.
+-- Where no message of ours is named, its own id of the event must do: one request's id stands for many messages.
 -- Callbacks that carry no time of their own (Twilio's) happen once per message, kind and code.
 insert into core.events by name
 with told as (
     select r.*,
            md5(concat_ws('|', r.provider,
-                         coalesce(r.message_id, r.provider_message_id, r.provider_event_id, r.landing_id::varchar),
+                         coalesce(r.message_id, r.provider_event_id, r.provider_message_id,
+                                  concat(r.landing_id, ':', r.position)),
                          r.raw_kind,
                          case when r.occurred_at = r.received_at then '' else epoch_us(r.occurred_at)::varchar end,
                          coalesce(r.url, ''), coalesce(r.code, ''))) as event_id

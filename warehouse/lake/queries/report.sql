@@ -8,19 +8,21 @@ select channel, variant, messages, accepted, refused, delivered, bounced, opened
 from mart.campaign_performance where send_id = $send_id order by channel, variant
 
 -- name: time_course
--- People's opens and clicks over time, in at most 48 equal steps between the first event and the last.
+-- People's opens and clicks over time: at most 48 steps of whole seconds from the first to the last, quiet ones too.
 with acts as (
-    select occurred_at from core.events
+    select epoch(occurred_at)::bigint as second from core.events
     where send_id = $send_id and kind in ('opened', 'clicked') and verdict = 'human'
 ),
 span as (
-    select min(occurred_at) as first_at,
-           greatest(1, epoch(max(occurred_at)) - epoch(min(occurred_at))) / 48 as step_seconds
+    select min(second) as first_second, ceil((max(second) - min(second) + 1) / 48)::bigint as step_seconds,
+           (max(second) - min(second)) // step_seconds as last_step
     from acts
 )
-select first_at + to_seconds(step_seconds * least(47, floor((epoch(occurred_at) - epoch(first_at)) / step_seconds))) as moment,
-       count(*) as acts
-from acts, span group by moment order by moment
+select to_timestamp(first_second + step * step_seconds) as moment,
+       count(acts.second) as acts
+from span, unnest(range(last_step + 1)) as steps (step)
+left join acts on (acts.second - first_second) // step_seconds = step
+group by moment order by moment
 
 -- name: links
 select url, count(*) filter (where verdict = 'human') as people, count(*) as clicks
