@@ -126,7 +126,7 @@ def write_settings(settings: Settings, **changes: str) -> None:
     (settings.home / GENERATED_FILE).write_text("".join(lines), encoding="utf-8")
 
 
-def send_campaign_of(home: str) -> dg.JobDefinition:
+def send_campaign_of(home: str, _after: str) -> dg.JobDefinition:
     """The job of the installation in this home, its settings read anew: what a re-execution runs."""
     settings = load_settings(Path(home))
     return build_definitions(settings).resolve_job_def("send_campaign")

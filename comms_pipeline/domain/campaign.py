@@ -211,7 +211,7 @@ class CampaignSpec(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TemplateSource:
+class NamedTemplate:
     """A template's text and the name it goes by in errors (its file; `subject` when written inline)."""
 
     name: str
@@ -230,24 +230,24 @@ def subject_file(subject: str) -> str | None:
 
 def message_sources(
     spec: CampaignSpec, templates: Mapping[str, str], channel: Channel, variant: str = ""
-) -> dict[str, TemplateSource]:
+) -> dict[str, NamedTemplate]:
     """What to compile for one channel and variant, by part: `subject`, `html`, `text` (SMS: `text` only).
 
     An e-mail that leaves its text to be derived has no `text`. `templates` is what `load_campaign` collected.
     """
     chosen = spec.templates_of(channel, variant)
-    parts: dict[str, TemplateSource] = {}
+    parts: dict[str, NamedTemplate] = {}
     if isinstance(chosen, EmailTemplates):
         file = subject_file(chosen.subject)
         named = (
-            TemplateSource.named(file, templates)
+            NamedTemplate.named(file, templates)
             if file
-            else TemplateSource(name="subject", source=chosen.subject)
+            else NamedTemplate(name="subject", source=chosen.subject)
         )
-        parts["subject"] = TemplateSource(name=named.name, source=named.source.strip())
-        parts["html"] = TemplateSource.named(chosen.html, templates)
+        parts["subject"] = NamedTemplate(name=named.name, source=named.source.strip())
+        parts["html"] = NamedTemplate.named(chosen.html, templates)
     if chosen.text:
-        parts["text"] = TemplateSource.named(chosen.text, templates)
+        parts["text"] = NamedTemplate.named(chosen.text, templates)
     return parts
 
 

@@ -87,15 +87,11 @@ def test_the_wedding_is_planned_and_queued_to_the_last_guest(stores):
     assert sum(payload.height for _, payload in club.queued()) == 317
     said = texts(club, "text")
     assert len(said) == 317
-    assert (
-        said["+12125550101"]
-        == (
-            "Hi Noah Ueda! Ana & Ben marry on June 19, 2027 in Portland. Please RSVP: "
-            "rsvp.lakeside-weddings.example Reply STOP to opt out"
-        )
-        if "+12125550101" in said
-        else said["noah.ueda@oakfield.example"].startswith("Dear Noah Ueda,\n")
+    assert said["+17025550100"] == (
+        "Hi Jasmine Olsen! Ana & Ben marry on June 19, 2027 in Portland. Please RSVP: "
+        "rsvp.lakeside-weddings.example Reply STOP to opt out"
     )
+    assert said["noah.ueda@oakfield.example"].startswith("Dear Noah Ueda,\n")
     assert not any("None" in text or "{{" in text for text in said.values())
 
 

@@ -14,7 +14,8 @@ def execute(
     job = dg.build_reconstructable_job(
         reconstructor_module_name="running",
         reconstructor_function_name=send_campaign_of.__name__,
-        reconstructable_args=(str(gallery.stores.settings.home),),
+        # A new process would read the settings anew; here the second argument keeps Dagster from caching.
+        reconstructable_args=(str(gallery.stores.settings.home), after or ""),
     )
     options = dg.ReexecutionOptions.from_failure(after, instance) if after else None
     return dg.execute_job(

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from comms_pipeline.domain.campaign import (
     CAMPAIGN_KEYS,
     CampaignSpec,
-    TemplateSource,
+    NamedTemplate,
     digest,
     message_sources,
     template_references,
@@ -180,12 +180,12 @@ def test_a_variant_changes_only_what_it_names():
     spec = CampaignSpec.model_validate(VALID)
 
     assert message_sources(spec, TEMPLATES, Channel.EMAIL, "b") == {
-        "subject": TemplateSource(name="b.subject.txt", source="Hi"),
-        "html": TemplateSource(name="news.html", source="<p>"),
-        "text": TemplateSource(name="news.txt", source="text"),
+        "subject": NamedTemplate(name="b.subject.txt", source="Hi"),
+        "html": NamedTemplate(name="news.html", source="<p>"),
+        "text": NamedTemplate(name="news.txt", source="text"),
     }
     assert message_sources(spec, TEMPLATES, Channel.SMS, "b") == {
-        "text": TemplateSource(name="news.sms.txt", source="sms")
+        "text": NamedTemplate(name="news.sms.txt", source="sms")
     }
 
 
@@ -194,8 +194,8 @@ def test_an_inline_subject_needs_no_file_and_text_may_be_left_out():
     spec = CampaignSpec.model_validate(changed(channels=["email"], templates=templates, variants=None))
 
     assert message_sources(spec, TEMPLATES, Channel.EMAIL) == {
-        "subject": TemplateSource(name="subject", source="Hi {{ name }}"),
-        "html": TemplateSource(name="news.html", source="<p>"),
+        "subject": NamedTemplate(name="subject", source="Hi {{ name }}"),
+        "html": NamedTemplate(name="news.html", source="<p>"),
     }
 
 

@@ -17,12 +17,15 @@ span as (
     select min(second) as first_second, ceil((max(second) - min(second) + 1) / 48)::bigint as step_seconds,
            (max(second) - min(second)) // step_seconds as last_step
     from acts
+),
+steps as (
+    select to_timestamp(first_second + step * step_seconds) as moment, step
+    from span, unnest(range(last_step + 1)) as numbers (step)
+),
+counted as (
+    select (second - first_second) // step_seconds as step, count(*) as acts from acts, span group by 1
 )
-select to_timestamp(first_second + step * step_seconds) as moment,
-       count(acts.second) as acts
-from span, unnest(range(last_step + 1)) as steps (step)
-left join acts on (acts.second - first_second) // step_seconds = step
-group by moment order by moment
+select moment, coalesce(acts, 0) as acts from steps left join counted using (step) order by moment
 
 -- name: links
 select url, count(*) filter (where verdict = 'human') as people, count(*) as clicks
