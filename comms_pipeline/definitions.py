@@ -4,8 +4,9 @@ import dagster as dg
 
 from comms_pipeline.assets import analytics, campaign, checks, contacts, events
 from comms_pipeline.assets.ledger import LEDGER_ASSETS
-from comms_pipeline.jobs import JOBS
+from comms_pipeline.jobs import ASSET_JOBS
 from comms_pipeline.ops.dispatch import dispatch_asset
+from comms_pipeline.ops.maintenance import maintenance_job
 from comms_pipeline.resources.stores import build_resources
 from comms_pipeline.schedules import SCHEDULES
 from comms_pipeline.sensors import SENSORS
@@ -21,7 +22,7 @@ def build_definitions(settings: Settings, overrides: dict[str, object] | None = 
             *LEDGER_ASSETS,
         ],
         asset_checks=dg.load_asset_checks_from_modules([checks]),
-        jobs=JOBS,
+        jobs=[*ASSET_JOBS, maintenance_job],
         schedules=SCHEDULES,
         sensors=SENSORS,
         resources={**build_resources(settings), **(overrides or {})},

@@ -49,4 +49,4 @@ refresh_report = dg.define_asset_job(
     tags=MAX_RUNTIME_SECONDS,
 )
 
-JOBS = [import_contacts, send_campaign, load_events, refresh_report]
+ASSET_JOBS = [import_contacts, send_campaign, load_events, refresh_report]

@@ -6,6 +6,7 @@ import dagster as dg
 
 from comms_pipeline.jobs import load_events, refresh_report
 from comms_pipeline.ledger import sends
+from comms_pipeline.ops.maintenance import maintenance_job
 from comms_pipeline.resources.stores import StoresResource
 
 _RECENT = 200
@@ -39,4 +40,13 @@ def nightly_reports(context: dg.ScheduleEvaluationContext, stores: StoresResourc
             yield dg.RunRequest(run_key=f"{send_id}:{day}", partition_key=send_id)
 
 
-SCHEDULES = [nightly_marts, nightly_reports]
+weekly_maintenance = dg.ScheduleDefinition(
+    name="weekly_maintenance",
+    job=maintenance_job,
+    cron_schedule="0 3 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Housekeeping in the quiet hours: Sundays at 03:00 UTC.",
+)
+
+SCHEDULES = [nightly_marts, nightly_reports, weekly_maintenance]

@@ -17,6 +17,10 @@ from comms_pipeline.domain.errors import InvalidSettings
 
 PREFIX = "COMMS_"
 GENERATED_FILE = "settings.env"
+SANDBOX_KEY_PREFIX = "SG.sandbox."
+"""How the generated SendGrid keys begin: only the sandbox takes them."""
+SANDBOX_SENDER = "+15005550006"
+"""Twilio's own magic number for tests: valid, and nobody's."""
 _POSTGRES = frozenset({"postgresql", "postgres"})
 
 

@@ -12,13 +12,16 @@ from rich.table import Table
 _WIDE = None if sys.stdout.isatty() else 200
 # Data may hold what looks like an emoji's name (":x:"): it is printed as it is.
 out = Console(highlight=False, emoji=False, width=_WIDE)
-err = Console(stderr=True, highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows; numbers to the right, with thousands separators."""
     rows = [list(row) for row in rows]
-    view = Table(title=title, title_justify="left", header_style="bold")
+    if title:
+        # As the table's own title it would be wrapped to the table's width.
+        out.print(title, style="italic", markup=False)
+    view = Table(header_style="bold")
     for position, name in enumerate(columns):
         is_number = rows != [] and all(
             isinstance(row[position], int | float | None) and not isinstance(row[position], bool)

@@ -84,7 +84,10 @@ def demo() -> None:
     out.print("Reports:")
     for send_id in send_ids:
         out.print(f"  {stores.settings.reports_path / f'{send_id}.html'}", soft_wrap=True)
-    out.print('Next: `make up` shows it all in Dagster; `comms query "from mart.campaign_performance"`.')
+    out.print("Next: `make up` shows it all in Dagster; or ask the warehouse:")
+    out.print(
+        '  comms query "select send_id, channel, accepted, delivered, clicked from mart.campaign_performance"'
+    )
 
 
 def _run_examples(stores: Stores, runs: Any) -> list[str]:

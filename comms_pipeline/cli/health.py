@@ -152,5 +152,7 @@ def _answers(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=3) as response:  # noqa: S310 - a validated http(s) address
             return f"answers {response.status}"
+    except urllib.error.HTTPError as error:
+        raise CommsError(url, f"it answers {error.code}", "Read what it says there") from None
     except (urllib.error.URLError, OSError):
         raise CommsError(url, "nobody answers", "Start everything with `comms up`") from None

@@ -10,12 +10,17 @@ from comms_pipeline.domain.errors import InvalidSettings
 from comms_pipeline.ledger import launcher, migrate
 from comms_pipeline.ledger.server import Database, Server
 from comms_pipeline.sandbox.config import generate_webhook_key
-from comms_pipeline.settings import GENERATED_FILE, PREFIX, Settings, load_settings
+from comms_pipeline.settings import (
+    GENERATED_FILE,
+    PREFIX,
+    SANDBOX_KEY_PREFIX,
+    SANDBOX_SENDER,
+    Settings,
+    load_settings,
+)
 from comms_pipeline.stores import Stores
 
 SANDBOX_KEY_FILE = "sandbox_webhook_key.pem"
-SANDBOX_SENDER = "+15005550006"
-"""Twilio's own magic number for tests: valid, and nobody's."""
 
 
 def prepare_home(settings: Settings) -> Settings:
@@ -37,7 +42,7 @@ def prepare_home(settings: Settings) -> Settings:
         _write_secret(home / SANDBOX_KEY_FILE, private_key)
         values = {
             "SECRET_KEY": secrets.token_urlsafe(32),
-            "SENDGRID_API_KEY": f"SG.sandbox.{secrets.token_urlsafe(24)}",
+            "SENDGRID_API_KEY": f"{SANDBOX_KEY_PREFIX}{secrets.token_urlsafe(24)}",
             "SENDGRID_WEBHOOK_KEY": public_key,
             "TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}",
             "TWILIO_AUTH_TOKEN": secrets.token_hex(16),

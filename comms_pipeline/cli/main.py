@@ -67,7 +67,7 @@ def main() -> None:
     except CommsError as error:
         if os.environ.get("COMMS_DEBUG"):
             raise
-        err.print(f"[red]error:[/red] {_plain(error)}", soft_wrap=True)
+        err.print(f"[red]error:[/red] {_plain(error)}")
         sys.exit(1)
 
 

@@ -129,7 +129,7 @@ def create_send(
     due_at: datetime,
     requested_run_at: datetime | None = None,
 ) -> bool:
-    """Add a send; `False` if one of this id exists already (nothing changes then).
+    """Add a send, or move one that has not begun to this version and time; `False` if nothing changed.
 
     `requested_run_at` says that its run has been asked for already, by whoever creates it.
     """

@@ -1,5 +1,6 @@
 """When campaigns are due: turns their schedules into sends. The clock comes in as an argument."""
 
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -7,13 +8,23 @@ import psycopg
 from cronsim import CronSim
 
 from comms_pipeline.domain.campaign import CampaignSpec
+from comms_pipeline.domain.errors import InvalidCampaign
 from comms_pipeline.domain.schedule import Recurring
 from comms_pipeline.ledger import sends
 from comms_pipeline.ledger.sends import CampaignVersion
 
+_OCCURRENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+
 
 def send_id_of(campaign_id: str, occurrence: str = "") -> str:
-    """A campaign that runs once has one send, named like it; every further occurrence has a name of its own."""
+    """A campaign that runs once has one send, named like it; every further occurrence has a name of its own.
+
+    Raises `InvalidCampaign` for a name that is no id: it becomes a partition and a file's name.
+    """
+    if occurrence and not _OCCURRENCE.fullmatch(occurrence):
+        raise InvalidCampaign(
+            "--occurrence", f"'{occurrence[:80]}' is no id", "Use letters, digits and '-', at most 63"
+        )
     return f"{campaign_id}--{occurrence}" if occurrence else campaign_id
 
 

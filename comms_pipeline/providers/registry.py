@@ -8,20 +8,22 @@ from comms_pipeline.providers.base import Provider
 from comms_pipeline.providers.http import REQUEST_TIMEOUT_SECONDS
 from comms_pipeline.providers.sendgrid_send import SendGrid
 from comms_pipeline.providers.twilio_send import TwilioSms
-from comms_pipeline.settings import Settings
+from comms_pipeline.settings import SANDBOX_KEY_PREFIX, SANDBOX_SENDER, Settings
 
 
-def _required(value: str, variable: str) -> str:
+def _required(settings: Settings, value: str, variable: str) -> str:
+    fix = f"Set {variable}, or COMMS_SANDBOX=true to send to the sandbox"
     if not value:
-        raise ProviderMisconfigured(
-            variable, "it is not set", f"Set {variable}, or COMMS_SANDBOX=true to send to the sandbox"
-        )
+        raise ProviderMisconfigured(variable, "it is not set", fix)
+    # `comms init` fills the settings with the sandbox's credentials; no provider knows them.
+    if not settings.sandbox and (value.startswith(SANDBOX_KEY_PREFIX) or value == SANDBOX_SENDER):
+        raise ProviderMisconfigured(variable, "it still holds the sandbox's", fix)
     return value
 
 
 def _sendgrid(settings: Settings, timeout_seconds: float) -> Provider:
     return SendGrid(
-        api_key=_required(settings.sendgrid_api_key.get_secret_value(), "COMMS_SENDGRID_API_KEY"),
+        api_key=_required(settings, settings.sendgrid_api_key.get_secret_value(), "COMMS_SENDGRID_API_KEY"),
         base_url=settings.sendgrid_url,
         timeout_seconds=timeout_seconds,
     )
@@ -29,10 +31,12 @@ def _sendgrid(settings: Settings, timeout_seconds: float) -> Provider:
 
 def _twilio(settings: Settings, timeout_seconds: float) -> Provider:
     return TwilioSms(
-        account_sid=_required(settings.twilio_account_sid, "COMMS_TWILIO_ACCOUNT_SID"),
-        auth_token=_required(settings.twilio_auth_token.get_secret_value(), "COMMS_TWILIO_AUTH_TOKEN"),
+        account_sid=_required(settings, settings.twilio_account_sid, "COMMS_TWILIO_ACCOUNT_SID"),
+        auth_token=_required(
+            settings, settings.twilio_auth_token.get_secret_value(), "COMMS_TWILIO_AUTH_TOKEN"
+        ),
         base_url=settings.twilio_url,
-        sender=_required(settings.twilio_from, "COMMS_TWILIO_FROM"),
+        sender=_required(settings, settings.twilio_from, "COMMS_TWILIO_FROM"),
         callback_url=f"{settings.public_url}/webhooks/twilio/status",
         timeout_seconds=timeout_seconds,
     )

@@ -26,7 +26,11 @@ from campaign_version order by campaign_id, version desc
 -- name: create_send
 insert into send (send_id, campaign_id, version, due_at, requested_run_at)
 values (%(send_id)s, %(campaign_id)s, %(version)s, %(due_at)s, %(requested_run_at)s)
-on conflict do nothing
+-- Until it begins, a send can still be moved and takes the newest version; afterwards nothing changes it.
+on conflict (send_id) do update
+set version = excluded.version, due_at = excluded.due_at, requested_run_at = excluded.requested_run_at
+where send.status = 'scheduled'
+  and (send.version, send.due_at) is distinct from (excluded.version, excluded.due_at)
 returning send_id
 
 -- name: send

@@ -1,0 +1,42 @@
+"""Housekeeping as an op: keeps the lake small and the ledger's feeds short. The work lives in `lake` and `ledger`."""
+
+import dagster as dg
+
+from comms_pipeline.lake.maintain import maintain
+from comms_pipeline.ledger import feeds
+from comms_pipeline.ledger.feeds import Feed
+from comms_pipeline.loader.watermarks import read_watermark
+from comms_pipeline.resources.stores import StoresResource
+
+
+class MaintenanceConfig(dg.Config):
+    """How long rows stay in the ledger's feeds after the lake holds them."""
+
+    keep_days: int = 30
+
+
+@dg.op(
+    description="Merges small files, drops old snapshots, purges what the lake holds.",
+)
+def maintain_stores(
+    context: dg.OpExecutionContext, config: MaintenanceConfig, stores: StoresResource
+) -> None:
+    """Nothing is purged that the lake's own watermark does not cover."""
+    with stores.ledger() as ledger, stores.lake.reader() as cursor:
+        purged = {
+            feed: feeds.purge(ledger, feed, read_watermark(cursor, feed), keep_days=config.keep_days)
+            for feed in Feed
+        }
+    maintain(stores.lake, now=stores.now())
+    context.add_output_metadata({f"purged_{feed}": count for feed, count in purged.items()})
+
+
+@dg.job(
+    name="maintain_stores",
+    description="Weekly housekeeping of lake and ledger.",
+    executor_def=dg.in_process_executor,
+    tags={"dagster/max_runtime": "7200"},
+)
+def maintenance_job() -> None:
+    """One step."""
+    maintain_stores()
