@@ -18,9 +18,7 @@ class MaintenanceConfig(dg.Config):
 @dg.op(
     description="Merges small files, drops old snapshots, purges what the lake holds.",
 )
-def maintain_stores(
-    context: dg.OpExecutionContext, config: MaintenanceConfig, stores: StoresResource
-) -> None:
+def tidy_stores(context: dg.OpExecutionContext, config: MaintenanceConfig, stores: StoresResource) -> None:
     """Nothing is purged that the lake's own watermark does not cover."""
     with stores.ledger() as ledger, stores.lake.reader() as cursor:
         purged = {
@@ -39,4 +37,4 @@ def maintain_stores(
 )
 def maintenance_job() -> None:
     """One step."""
-    maintain_stores()
+    tidy_stores()

@@ -69,12 +69,14 @@ def test_killed_send_loses_nobody_and_repeats_nobody(comms: CommandLine, sandbox
             return dict(ledger.execute("select status, count(*) from batch group by status").fetchall())
 
     # Some requests are accepted and never answered, the others take their time: both are under way at the end.
-    unanswered = {"kind": "timeout_after_accept", "probability": 0.3, "seconds": 60}
+    unanswered = {"kind": "timeout_after_accept", "count": 6, "seconds": 8}
     slow = {"kind": "slow", "seconds": 0.4}
     sandbox.break_things(*({"provider": "sendgrid", **rule} for rule in (unanswered, slow)))
     with comms.start("send", "open-day") as process:
-        wait_until(lambda: batches().get("settled", 0) >= 10)
-        process.kill()
+        try:
+            wait_until(lambda: batches().get("settled", 0) >= 10)
+        finally:
+            process.kill()
     left = batches()
     assert left["planned"] > 0
     assert left["sending"] > 0, "killed with requests under way"

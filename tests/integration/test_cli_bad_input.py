@@ -97,6 +97,11 @@ FILES: Mapping[str, tuple[Mapping[str, str | bytes], list[str], str, list[str]]]
     ),
 }
 
+REAL_KEYS = {
+    "COMMS_SANDBOX": "false",
+    "COMMS_SENDGRID_API_KEY": "SG.real",
+    "COMMS_TWILIO_FROM": "+12025550100",
+}
 # name: (arguments, variables, what the line begins with after "error: ", what it says)
 COMMANDS: Mapping[str, tuple[list[str], Mapping[str, str], str, list[str]]] = {
     "send of an unknown campaign": (
@@ -113,23 +118,29 @@ COMMANDS: Mapping[str, tuple[list[str], Mapping[str, str], str, list[str]]] = {
         "--at: ",
         ["no offset", "Add the offset"],
     ),
-    "send that is due later already": (
-        ["send", "wedding-week-of-details"],
-        {},
-        "send wedding-week-of-details: ",
-        ["is due 2027-06-14 13:00 UTC", "--occurrence"],
-    ),
     "SendGrid key missing": (
         ["send", "wedding-invitation"],
-        {"COMMS_SANDBOX": "false", "COMMS_SENDGRID_API_KEY": ""},
+        {**REAL_KEYS, "COMMS_SENDGRID_API_KEY": ""},
         "COMMS_SENDGRID_API_KEY: ",
         ["it is not set", "COMMS_SANDBOX=true"],
     ),
     "Twilio token missing": (
         ["send", "wedding-invitation"],
-        {"COMMS_SANDBOX": "false", "COMMS_TWILIO_AUTH_TOKEN": ""},
+        {**REAL_KEYS, "COMMS_TWILIO_AUTH_TOKEN": ""},
         "COMMS_TWILIO_AUTH_TOKEN: ",
         ["it is not set"],
+    ),
+    "sandbox keys for real providers": (
+        ["send", "wedding-invitation"],
+        {"COMMS_SANDBOX": "false"},
+        "COMMS_SENDGRID_API_KEY: ",
+        ["it still holds the sandbox's", "COMMS_SANDBOX=true"],
+    ),
+    "occurrence that is no id": (
+        ["send", "wedding-invitation", "--occurrence", "../../etc"],
+        {},
+        "--occurrence: ",
+        ["'../../etc' is no id"],
     ),
     "query that writes": (["query", "delete from core.contacts"], {}, "query: ", ["read-only"]),
     "query of an unknown table": (["query", "from nobodys"], {}, "query: ", ["nobodys", "show all tables"]),

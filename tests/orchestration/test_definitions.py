@@ -90,12 +90,19 @@ def test_nothing_that_sends_is_retried_by_dagster(definitions: dg.Definitions) -
     assert lane.pool == "lanes"
 
 
-@pytest.mark.parametrize("name", ["import_contacts", "send_campaign", "load_events", "refresh_report"])
-def test_every_job_ends_some_time_and_runs_in_process(definitions: dg.Definitions, name: str) -> None:
-    job = definitions.resolve_job_def(name)
-    assert job.tags["dagster/max_runtime"] == "14400"
-    assert job.executor_def.name == "in_process"
-    assert job.description
+def test_every_job_ends_some_time_and_runs_in_process(definitions: dg.Definitions) -> None:
+    jobs = [
+        job for job in definitions.get_repository_def().get_all_jobs() if not job.name.startswith("__ASSET")
+    ]
+    assert {job.name: job.tags["dagster/max_runtime"] for job in jobs} == {
+        "import_contacts": "14400",
+        "send_campaign": "14400",
+        "load_events": "14400",
+        "refresh_report": "14400",
+        "maintain_stores": "7200",
+    }
+    assert {job.executor_def.name for job in jobs} == {"in_process"}
+    assert [job.name for job in jobs if not job.description] == []
 
 
 def test_checks_on_the_way_of_a_send_block(definitions: dg.Definitions) -> None:
@@ -121,7 +128,11 @@ def test_sensors_and_schedules_run_from_the_start(definitions: dg.Definitions) -
         if isinstance(schedule, dg.ScheduleDefinition)
     }
     assert sensors == {"due_sends": "RUNNING", "landed_events": "RUNNING"}
-    assert schedules == {"nightly_marts": "RUNNING", "nightly_reports": "RUNNING"}
+    assert schedules == {
+        "nightly_marts": "RUNNING",
+        "nightly_reports": "RUNNING",
+        "weekly_maintenance": "RUNNING",
+    }
 
 
 def test_dg_checks_and_lists_the_definitions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

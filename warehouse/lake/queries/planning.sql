@@ -1,9 +1,6 @@
 -- name: planned_contacts
 select contact_id, channel from campaign.messages where send_id = $send_id
 
--- name: audience_of_send
-select contact_id from campaign.audiences where send_id = $send_id
-
 -- name: eligibility_facts
 -- What the rules look at, per contact of the audience. Addresses never leave the process that reads them.
 select c.contact_id, c.email, c.phone, c.consent_source, p.contact_id is not null as is_planned
