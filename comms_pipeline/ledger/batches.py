@@ -87,6 +87,11 @@ def claim_generation(
     return claimed.fetchone() is not None
 
 
+def enqueued(connection: psycopg.Connection, send_id: str) -> dict[int, int]:
+    """Messages of each generation of a send's plan that was ever enqueued."""
+    return dict(_run(connection, "enqueued", send_id=send_id).fetchall())
+
+
 def enqueue(
     connection: psycopg.Connection,
     *,

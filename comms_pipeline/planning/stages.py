@@ -1,10 +1,12 @@
 """The stages of a send as its assets run them: read, decide, write, each in one lake or ledger transaction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
 import polars as pl
 
+from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.ledger import batches
 from comms_pipeline.planning.audience import QUERIES, audience_of
 from comms_pipeline.planning.context import SendContext, load_send
@@ -44,6 +46,10 @@ class Funnel:
     def is_settled(self) -> bool:
         """Every message is accepted, refused or cancelled: nothing waits and nothing is in doubt."""
         return self.waiting == 0 and self.deferred == 0 and self.unknown == 0
+
+
+class PlanLost(CommsError):
+    """The lake does not hold the plan that the ledger queued."""
 
 
 def context_of(stores: Stores, send_id: str) -> SendContext:
@@ -91,10 +97,28 @@ def write_decisions(stores: Stores, context: SendContext) -> pl.DataFrame:
 
 
 def write_messages(stores: Stores, context: SendContext) -> int:
-    """Plan whom the plan lacks and append them as a new generation; returns how many were added."""
+    """Plan whom the plan lacks and append them as a new generation; returns how many were added.
+
+    Raises `PlanLost` when the lake lacks messages that were queued: they would be planned, and sent, again.
+    """
+    send_id = context.send.send_id
+    with stores.ledger() as ledger:
+        queued = batches.enqueued(ledger, send_id)
     with stores.lake.writer() as writer:
+        _require_whole(writer.cursor, send_id, queued)
         plan = plan_messages(writer.cursor, context, compiled(context), stores.providers, now=stores.now())
         return writer.append("campaign.messages", plan)
+
+
+def _require_whole(cursor: duckdb.DuckDBPyConnection, send_id: str, queued: Mapping[int, int]) -> None:
+    planned = dict(cursor.execute(named_queries(QUERIES)["generations"], {"send_id": send_id}).fetchall())
+    kept = sum(planned.get(generation, 0) for generation in queued)
+    if any(planned.get(generation, 0) != count for generation, count in queued.items()):
+        raise PlanLost(
+            f"plan of send {send_id}",
+            f"the lake holds {kept:,} of the {sum(queued.values()):,} messages that were queued",
+            "Restore campaign.messages, then run the send again",
+        )
 
 
 def enqueue_plan(stores: Stores, context: SendContext) -> int:

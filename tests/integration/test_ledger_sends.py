@@ -84,8 +84,12 @@ def test_applying_at_the_same_time_numbers_versions_once(ledger: Ledger) -> None
     assert sorted(versions) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_send_is_created_once(ledger: Ledger) -> None:
+def test_a_send_can_be_moved_until_it_begins_and_never_afterwards(ledger: Ledger) -> None:
+    assert create(ledger, "spring-1", FUTURE)
     assert create(ledger, "spring-1", PAST)
+    assert not create(ledger, "spring-1", PAST)
+    with ledger.connection() as connection, connection.transaction():
+        assert sends.start_send(connection, "spring-1")
     assert not create(ledger, "spring-1", FUTURE)
     assert create(ledger, "spring-2", FUTURE)
     with ledger.connection() as connection:
@@ -94,7 +98,7 @@ def test_a_send_is_created_once(ledger: Ledger) -> None:
             "spring",
             1,
             PAST,
-            "scheduled",
+            "sending",
         )
         assert {each.send_id for each in sends.sends(connection)} == {"spring-1", "spring-2"}
         assert len(sends.sends(connection, limit=1)) == 1

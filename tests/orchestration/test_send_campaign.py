@@ -102,6 +102,37 @@ def test_plan_with_a_message_twice_is_not_sent(gallery: Dagster, sandbox: Sandbo
     assert times_accepted(gallery, sandbox) == []
 
 
+def test_queued_plan_that_lost_a_message_is_not_planned_anew(
+    gallery: Dagster, sandbox: SandboxProcess
+) -> None:
+    gallery.create_send(SEND)
+    assert gallery.run("send_campaign", SEND).success
+    everybody = gallery.message_ids()
+    gallery.spoil(
+        "delete from campaign.messages where message_id = (select min(message_id) from campaign.messages)"
+    )
+    result = gallery.run("send_campaign", SEND)
+    assert not result.success
+    assert "plan of send open-day: the lake holds 3 of the 4 messages that were queued" in first_error(result)
+    assert len(gallery.message_ids()) == 3
+    assert [accepted.times for accepted in sandbox.accepted(everybody).values()] == [1, 1, 1, 1]
+
+
+def test_contact_without_any_decision_is_not_taken_for_excluded(gallery: Dagster) -> None:
+    gallery.create_send(SEND)
+    send = stages.context_of(gallery.stores, SEND)
+    stages.write_audience(gallery.stores, send)
+    stages.write_decisions(gallery.stores, send)
+    gallery.spoil(
+        "delete from campaign.decisions where contact_id = (select min(contact_id) from campaign.decisions)"
+    )
+    stages.write_messages(gallery.stores, send)
+    with gallery.stores.lake.reader() as cursor:
+        funnel = stages.funnel(cursor, SEND)
+    assert (funnel.audience, funnel.excluded, funnel.messages) == (4, 0, 3)
+    assert not funnel.is_planned_whole
+
+
 @pytest.mark.parametrize("status", ["paused", "cancelled", "failed"])
 def test_run_of_a_stopped_send_says_so_and_sends_nothing(gallery: Dagster, status: str) -> None:
     gallery.create_send(SEND)

@@ -58,9 +58,9 @@ with latest as (
 )
 select
     (select count(*) from campaign.audiences where send_id = $send_id) as audience,
-    (select count(*) from campaign.audiences a where a.send_id = $send_id
-        and not exists (select 1 from campaign.decisions d where d.send_id = $send_id
-                        and d.contact_id = a.contact_id and d.decision = 'allowed')) as excluded,
+    -- Only who has a recorded exclusion counts: nobody may get lost without a reason.
+    (select count(*) from (select contact_id from campaign.decisions where send_id = $send_id
+        group by contact_id having not bool_or(decision = 'allowed'))) as excluded,
     (select count(*) from campaign.messages where send_id = $send_id) as messages,
     (select count(distinct message_id) from campaign.messages where send_id = $send_id) as distinct_messages,
     count(*) filter (where status = 'accepted') as accepted,

@@ -5,6 +5,9 @@ values (%(send_id)s, %(generation)s, %(messages)s)
 on conflict do nothing
 returning generation
 
+-- name: enqueued
+select generation, messages from enqueued where send_id = %(send_id)s
+
 -- name: put_content
 insert into content (content_id, body) values (%(content_id)s, %(body)s)
 on conflict do nothing
