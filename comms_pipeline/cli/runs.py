@@ -1,6 +1,7 @@
 """Runs Dagster jobs in this process, recorded in the instance like any other run. For the command line."""
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import dagster as dg
 from comms_pipeline.definitions import build_definitions
 from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.partitions import SENDS
+from comms_pipeline.sensors.orphaned_runs import HOST_TAG, report_orphans
 from comms_pipeline.stores import Stores
 
 # The command prints its own progress; the run's events are in the UI all the same.
@@ -32,9 +34,10 @@ class Runs:
     @classmethod
     @contextmanager
     def recorded_in(cls, stores: Stores, dagster_home: Path) -> Iterator["Runs"]:
-        """Runs that show in the Dagster UI of this home."""
+        """Runs that show in the Dagster UI of this home. Those of killed commands are closed first."""
         os.environ["DAGSTER_HOME"] = str(dagster_home)
         with dg.DagsterInstance.get() as instance:
+            report_orphans(instance)
             yield cls(stores, instance)
 
     def run(
@@ -47,7 +50,7 @@ class Runs:
             instance=self._instance,
             partition_key=send_id,
             run_config={**_QUIET, **(config or {})},
-            tags={"send": send_id} if send_id else None,
+            tags={HOST_TAG: socket.gethostname(), **({"send": send_id} if send_id else {})},
             raise_on_error=False,
         )
         if not result.success:

@@ -2,5 +2,6 @@
 
 from comms_pipeline.sensors.due_sends import due_sends
 from comms_pipeline.sensors.landed_events import landed_events
+from comms_pipeline.sensors.orphaned_runs import orphaned_runs
 
-SENSORS = [due_sends, landed_events]
+SENSORS = [due_sends, landed_events, orphaned_runs]

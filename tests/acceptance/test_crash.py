@@ -1,5 +1,6 @@
 """A send whose process is killed in the middle: nobody is left out, nobody gets it twice."""
 
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 from command_line import CommandLine
 from sending import ACCOUNT_SID, API_KEY, AUTH_TOKEN, SENDER, SandboxProcess, wait_until
 
-from comms_pipeline.ledger.server import Server
+from comms_pipeline.ledger.server import Database, Server, connect
 
 pytestmark = pytest.mark.xdist_group("command_line")
 
@@ -93,6 +94,11 @@ def test_killed_send_loses_nobody_and_repeats_nobody(comms: CommandLine, sandbox
         # The first asks about what was under way and sends the rest; the second, what had not arrived.
         comms.ok("send", "open-day")
     assert set(batches()) == {"settled"}
+    with closing(connect(comms.stores.server, Database.DAGSTER)) as dagster:
+        runs = dagster.execute("select status from runs order by id").fetchall()
+        held = dagster.execute("select count(*) from concurrency_slots where run_id is not null").fetchall()
+    assert runs == [("FAILURE",), ("SUCCESS",), ("SUCCESS",)], "the killed run stands in nobody's way"
+    assert held == [(0,)]
     with comms.stores.ledger() as ledger:
         assert ledger.execute("select status from send").fetchall() == [("sent",)]
     with comms.stores.lake.reader() as lake:

@@ -127,7 +127,7 @@ def test_sensors_and_schedules_run_from_the_start(definitions: dg.Definitions) -
         for schedule in definitions.schedules or []
         if isinstance(schedule, dg.ScheduleDefinition)
     }
-    assert sensors == {"due_sends": "RUNNING", "landed_events": "RUNNING"}
+    assert sensors == {"due_sends": "RUNNING", "landed_events": "RUNNING", "orphaned_runs": "RUNNING"}
     assert schedules == {
         "nightly_marts": "RUNNING",
         "nightly_reports": "RUNNING",
