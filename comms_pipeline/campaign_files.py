@@ -19,10 +19,9 @@ from comms_pipeline.domain.campaign import (
     CAMPAIGN_KEYS,
     CampaignSpec,
     Organisation,
-    subject_file,
-    template_references,
 )
 from comms_pipeline.domain.errors import InvalidCampaign, InvalidSegment
+from comms_pipeline.domain.template_sources import one_line_files, template_references
 from comms_pipeline.domain.validation import close_match, faults, keys_of
 from comms_pipeline.domain.yaml_marks import MarkedYaml, YamlSyntaxError, parse_yaml
 
@@ -177,12 +176,11 @@ def _mismatches(
 
 
 def _long_subjects(spec: CampaignSpec, templates: Mapping[str, str], folder: Path) -> list[InvalidCampaign]:
-    overrides = [variant.templates.email for variant in spec.variants]
-    subjects = [email.subject for email in (spec.templates.email, *overrides) if email and email.subject]
-    files = sorted({file for subject in subjects if (file := subject_file(subject))} & set(templates))
     return [
-        InvalidCampaign(str(folder / file), "the subject has several lines", "Write it on one line")
-        for file in files
+        InvalidCampaign(
+            str(folder / file), "a subject or preheader has several lines", "Write it on one line"
+        )
+        for file in sorted(one_line_files(spec) & set(templates))
         if len(templates[file].strip().splitlines()) > 1
     ]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
-from comms_pipeline.domain.campaign import SingleLine, Slug
 from comms_pipeline.domain.errors import InvalidContactFile
+from comms_pipeline.domain.fields import SingleLine, Slug
 from comms_pipeline.domain.validation import Fault, Strict, fault, faults, keys_of
 from comms_pipeline.domain.yaml_marks import MarkedYaml, YamlSyntaxError, parse_yaml
 

@@ -2,62 +2,35 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from enum import StrEnum
+from typing import Annotated, Any
 
-from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationInfo, field_validator
 
+from comms_pipeline.domain.campaign_templates import (
+    ChannelTemplates,
+    EmailTemplates,
+    SmsTemplates,
+    TemplateOverrides,
+    Templates,
+    Translations,
+    Variant,
+    overlaid,
+)
+from comms_pipeline.domain.fields import EmailAddress, Language, SingleLine, Slug, SmsFrom
 from comms_pipeline.domain.message import Channel, MessageClass
 from comms_pipeline.domain.schedule import SCHEDULE_KEYS, Schedule
-from comms_pipeline.domain.segment import SEGMENT_KEYS, Audience, FieldPath, Scalar
-from comms_pipeline.domain.validation import KnownKeys, Strict, fault, keys_of, nearest, single_line
+from comms_pipeline.domain.segment import SEGMENT_KEYS, Audience, FieldPath
+from comms_pipeline.domain.validation import KnownKeys, Strict, fault, keys_of, nearest
 
 MAX_BATCH_SIZE = 1_000
 """Recipients SendGrid takes in one request."""
 
-_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_FILE_PREFIX = "file:"
 _SENDABLE = (Channel.EMAIL, Channel.SMS)
-# Twilio's senders: E.164, short code, Messaging Service SID, alphanumeric id (with at least one letter).
-_SMS_FROM = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|MG[0-9a-f]{32}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
 
-
-def _slug(value: str) -> str:
-    if not _SLUG.fullmatch(value):
-        raise fault(f"'{value[:80]}' is not an id", "Use up to 63 of a-z, 0-9 and '-', not starting with '-'")
-    return value
-
-
-def _email_address(value: str) -> str:
-    try:
-        return validate_email(value, check_deliverability=False).normalized
-    except EmailNotValidError:
-        raise fault("the e-mail address is not valid", "Write e.g. hello@lakeside.example") from None
-
-
-def _sms_from(value: str) -> str:
-    if not _SMS_FROM.fullmatch(value):
-        raise fault(
-            "the SMS sender is not valid",
-            "Use '+' and digits, a short code, a Messaging Service SID or a name",
-        )
-    return value
-
-
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise fault("the text is empty", "Fill it in, or remove the key")
-    return value
-
-
-Slug = Annotated[str, AfterValidator(_slug)]
-EmailAddress = Annotated[str, AfterValidator(_email_address)]
-SingleLine = Annotated[str, Field(max_length=998), AfterValidator(_not_blank), AfterValidator(single_line)]
-FileName = Annotated[str, Field(max_length=255), AfterValidator(_not_blank), AfterValidator(single_line)]
-Fallback = Annotated[Scalar, Field(union_mode="left_to_right")]
+# Strict: false must not become 0, nor 1 true.
+Fallback = StrictBool | StrictInt | StrictFloat | StrictStr
 
 
 class Organisation(Strict):
@@ -74,51 +47,31 @@ class Sender(Strict):
     from_email: EmailAddress
     from_name: SingleLine
     reply_to: EmailAddress | None = None
-    sms_from: Annotated[str, AfterValidator(_sms_from)] | None = None
+    sms_from: SmsFrom | None = None
 
 
-class EmailTemplates(Strict):
-    """Subject (inline Jinja, or `file:name`), HTML file, text file (without it, derived from the HTML)."""
+class ChannelChoice(StrEnum):
+    """Which of the channels a contact may be reached on is taken."""
 
-    subject: SingleLine
-    html: FileName
-    text: FileName | None = None
-
-
-class SmsTemplates(Strict):
-    """One text file."""
-
-    text: FileName
+    ADAPTIVE = "adaptive"
+    """The contact's own preference, else the one they respond to most, else the first listed."""
+    LISTED = "listed"
+    """The first listed, always."""
 
 
-class Templates(Strict):
-    """Templates by channel."""
+class Tracking(StrEnum):
+    """Who notes opens and clicks of an e-mail."""
 
-    email: EmailTemplates | None = None
-    sms: SmsTemplates | None = None
-
-
-class EmailOverrides(Strict):
-    """What a variant does differently."""
-
-    subject: SingleLine | None = None
-    html: FileName | None = None
-    text: FileName | None = None
+    PROVIDER = "provider"
+    OWN = "own"
+    """Links and pixel lead to our own web app."""
+    NONE = "none"
 
 
-class TemplateOverrides(Strict):
-    """What a variant does differently, by channel."""
+class SendTime(Strict):
+    """Each contact at the local hour they respond most, within so many hours of the due time."""
 
-    email: EmailOverrides | None = None
-    sms: SmsTemplates | None = None
-
-
-class Variant(Strict):
-    """One arm of a test. Contacts are shared out in proportion to the weights."""
-
-    name: Slug
-    weight: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    templates: TemplateOverrides = TemplateOverrides()
+    within_hours: Annotated[int, Field(ge=1, le=168)]
 
 
 class CampaignSpec(Strict):
@@ -130,11 +83,20 @@ class CampaignSpec(Strict):
     description: str = ""
     audience: Audience
     channels: tuple[Channel, ...]
-    """In order of preference; the first one a contact can be reached on wins."""
+    """In order of preference; see `channel_choice`."""
     sender: Sender
     postal_address: str = Field(default="", validate_default=True)
+    language: Language = "en"
+    """What `templates` are written in."""
     templates: Templates
+    translations: Mapping[Language, TemplateOverrides] = {}
+    """What is different in other languages; a contact of none of them gets `language`."""
     variants: tuple[Variant, ...] = ()
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the contacts who get nothing, to compare with."""
+    channel_choice: ChannelChoice = ChannelChoice.ADAPTIVE
+    send_time: SendTime | None = None
+    tracking: Tracking = Tracking.PROVIDER
     fallbacks: Mapping[FieldPath, Fallback] = {}
     schedule: Schedule | None = None
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] = MAX_BATCH_SIZE
@@ -174,20 +136,41 @@ class CampaignSpec(Strict):
                 )
         return value
 
+    @field_validator("translations")
+    @classmethod
+    def _of_known_channels(cls, value: Translations, info: ValidationInfo) -> Translations:
+        for language, overrides in value.items():
+            if language == info.data.get("language"):
+                raise fault(
+                    f"'{language}' is the language of 'templates' already",
+                    "Remove it from translations, or name another 'language:'",
+                )
+            _require_base(f"translation '{language}'", overrides, info.data.get("templates"))
+        return value
+
     @field_validator("variants")
     @classmethod
-    def _distinct_and_of_known_channels(
-        cls, value: tuple[Variant, ...], info: ValidationInfo
-    ) -> tuple[Variant, ...]:
+    def _distinct_and_whole(cls, value: tuple[Variant, ...], info: ValidationInfo) -> tuple[Variant, ...]:
         if len({variant.name for variant in value}) < len(value):
             raise fault("two variants have the same name", "Give each variant its own name")
-        templates = info.data.get("templates")
-        for variant in value if templates else ():
-            for channel in Templates.model_fields:
-                if getattr(variant.templates, channel) is not None and getattr(templates, channel) is None:
+        translations: Translations = info.data.get("translations", {})
+        for variant in value:
+            culprit = f"variant '{variant.name}'"
+            _require_base(culprit, variant.templates, info.data.get("templates"))
+            for language, overrides in variant.translations.items():
+                if language not in translations:
                     raise fault(
-                        f"variant '{variant.name}' overrides missing {channel} templates",
-                        "Add them to 'templates'",
+                        f"{culprit} translates into '{language}', the campaign does not",
+                        nearest(language, translations) if translations else "Add it under 'translations:'",
+                    )
+                _require_base(culprit, overrides, info.data.get("templates"))
+            for language in translations:
+                # Else readers of that language would get the variant in another one, and only that part of it.
+                translated = variant.translations.get(language, TemplateOverrides()).parts()
+                for channel, part in sorted(variant.templates.parts() - translated):
+                    raise fault(
+                        f"{culprit} changes the {part} of {channel}, which '{language}' then lacks",
+                        f"Add it under the variant's translations: {language}: {channel}:",
                     )
         return value
 
@@ -195,74 +178,39 @@ class CampaignSpec(Strict):
         """Plain JSON values with the keys of the file; `model_validate` reads it back."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def templates_of(self, channel: Channel, variant: str = "") -> EmailTemplates | SmsTemplates:
-        """The templates of one channel, with a variant's overrides laid over; "" is no variant.
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Every language there are templates in; the first is for all who read none of them."""
+        return (self.language, *self.translations)
 
-        Raises `KeyError` for a channel without templates or a variant of another name.
+    def templates_of(
+        self, channel: Channel, variant: str = "", language: str | None = None
+    ) -> ChannelTemplates:
+        """The templates of one channel, with a translation and a variant laid over; "" is no variant.
+
+        Raises `KeyError` for a channel without templates, or a variant or language of another name.
         """
-        base: EmailTemplates | SmsTemplates | None = getattr(self.templates, channel, None)
-        if base is None:
+        templates: ChannelTemplates | None = getattr(self.templates, channel, None)
+        if templates is None:
             raise KeyError(channel)
-        if not variant:
-            return base
-        overrides = {each.name: each.templates for each in self.variants}[variant]
-        changed: BaseModel | None = getattr(overrides, channel)
-        return base if changed is None else base.model_copy(update=changed.model_dump(exclude_none=True))
+        is_translated = language not in (None, self.language)
+        if is_translated:
+            templates = overlaid(templates, channel, self.translations[str(language)])
+        if variant:
+            chosen = {each.name: each for each in self.variants}[variant]
+            templates = overlaid(templates, channel, chosen.templates)
+            if is_translated and language in chosen.translations:
+                templates = overlaid(templates, channel, chosen.translations[str(language)])
+        return templates
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedTemplate:
-    """A template's text and the name it goes by in errors (its file; `subject` when written inline)."""
-
-    name: str
-    source: str
-
-    @classmethod
-    def named(cls, reference: str, templates: Mapping[str, str]) -> Self:
-        """The template file called `reference`. Raises `KeyError` when it was not collected."""
-        return cls(name=reference, source=templates[reference])
-
-
-def subject_file(subject: str) -> str | None:
-    """The file a subject is in, or None when it is written inline."""
-    return subject.removeprefix(_FILE_PREFIX).strip() if subject.startswith(_FILE_PREFIX) else None
-
-
-def message_sources(
-    spec: CampaignSpec, templates: Mapping[str, str], channel: Channel, variant: str = ""
-) -> dict[str, NamedTemplate]:
-    """What to compile for one channel and variant, by part: `subject`, `html`, `text` (SMS: `text` only).
-
-    An e-mail that leaves its text to be derived has no `text`. `templates` is what `load_campaign` collected.
-    """
-    chosen = spec.templates_of(channel, variant)
-    parts: dict[str, NamedTemplate] = {}
-    if isinstance(chosen, EmailTemplates):
-        file = subject_file(chosen.subject)
-        named = (
-            NamedTemplate.named(file, templates)
-            if file
-            else NamedTemplate(name="subject", source=chosen.subject)
-        )
-        parts["subject"] = NamedTemplate(name=named.name, source=named.source.strip())
-        parts["html"] = NamedTemplate.named(chosen.html, templates)
-    if chosen.text:
-        parts["text"] = NamedTemplate.named(chosen.text, templates)
-    return parts
-
-
-def template_references(spec: CampaignSpec) -> dict[tuple[str | int, ...], str]:
-    """Every template file the campaign names, by where it names it."""
-    found: dict[tuple[str | int, ...], str] = {}
-    owners: list[tuple[tuple[str | int, ...], Templates | TemplateOverrides]] = [((), spec.templates)]
-    owners += [(("variants", position), variant.templates) for position, variant in enumerate(spec.variants)]
-    for prefix, templates in owners:
-        for channel, parts in templates.model_dump(exclude_none=True).items():
-            for part, value in parts.items():
-                file = subject_file(value) if part == "subject" else value
-                if file is not None:
-                    found[(*prefix, "templates", channel, part)] = file
-    return found
+def _require_base(culprit: str, overrides: TemplateOverrides, templates: Templates | None) -> None:
+    for channel in Templates.model_fields if templates else ():
+        if getattr(overrides, channel) is not None and getattr(templates, channel) is None:
+            raise fault(
+                f"{culprit} overrides missing {channel} templates",
+                "Add them to 'templates'",
+            )
 
 
 def digest(spec: CampaignSpec, templates: Mapping[str, str]) -> str:
@@ -279,6 +227,8 @@ CAMPAIGN_KEYS: KnownKeys = {
     "email": keys_of(EmailTemplates),
     "sms": keys_of(SmsTemplates),
     "variants": keys_of(Variant),
+    "translations": keys_of(TemplateOverrides),
+    "send_time": keys_of(SendTime),
     **SEGMENT_KEYS,
     **SCHEDULE_KEYS,
 }

@@ -1,11 +1,12 @@
-"""Stable choices per contact: which variant. A choice never drifts when the audience grows. Pure."""
+"""Choices per contact: which variant, which language. A choice never drifts when the audience grows. Pure."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
 
 import polars as pl
 
-from comms_pipeline.domain.campaign import Variant
+from comms_pipeline.domain.campaign_templates import Variant
+from comms_pipeline.domain.fields import normal_language
 
 ONLY_VARIANT = ""
 """The variant of a campaign without variants."""
@@ -35,3 +36,19 @@ def variant_column(contact_ids: pl.Series, campaign_id: str, variants: Sequence[
     for variant, bound in reversed(list(zip(variants, bounds, strict=True))):
         choice = pl.when(pl.col("bucket") < bound).then(pl.lit(variant.name)).otherwise(choice)
     return pl.DataFrame({"bucket": buckets}, schema={"bucket": pl.UInt32}).select(variant=choice)["variant"]
+
+
+def language_column(tags: pl.Series, languages: Sequence[str]) -> pl.Series:
+    """The language of each contact's message, of those there are; the first is for all who read none of them.
+
+    `pt-BR` is looked for as `pt-br`, then as `pt`.
+    """
+    chosen = {tag: _nearest_language(tag, languages) for tag in tags.drop_nulls().unique().to_list()}
+    column = pl.col("tag").replace_strict(chosen, default=languages[0], return_dtype=pl.String)
+    return pl.DataFrame({"tag": tags.cast(pl.String)}).select(language=column)["language"]
+
+
+def _nearest_language(tag: str, languages: Sequence[str]) -> str:
+    subtags = normal_language(tag).split("-")
+    prefixes = ("-".join(subtags[:length]) for length in range(len(subtags), 0, -1))
+    return next((prefix for prefix in prefixes if prefix in languages), languages[0])

@@ -6,10 +6,7 @@ from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.ledger import sends
 from comms_pipeline.ledger.sends import Send
 from comms_pipeline.planning import stages
-from comms_pipeline.planning.audience import audience_of
 from comms_pipeline.planning.context import of_campaign
-from comms_pipeline.planning.eligibility import decisions_of
-from comms_pipeline.planning.messages import plan_messages
 from comms_pipeline.planning.occurrences import send_id_of
 from comms_pipeline.stores import Stores
 
@@ -55,22 +52,15 @@ def dry_run(stores: Stores, campaign_id: str) -> DryRun:
         result: DryRun | None = None
         try:
             with stores.lake.writer() as writer:
-                audience = audience_of(writer.cursor, context.spec, send_id, now)
-                writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
-                decisions = decisions_of(
-                    writer.cursor, ledger, context.spec, send_id, secret=stores.secret, now=now
-                )
-                writer.replace_partition("campaign.decisions", "send_id", send_id, decisions)
-                plan = plan_messages(
-                    writer.cursor, context, stages.compiled(context), stores.providers, now=now
-                )
-                writer.append("campaign.messages", plan)
+                stages.audience_into(writer, stores, context)
+                stages.decisions_into(writer, ledger, stores, context)
+                added = stages.messages_into(writer, stores, context)
                 funnel = stages.funnel(writer.cursor, send_id)
                 result = DryRun(
                     audience=funnel.audience,
                     excluded=funnel.excluded,
-                    messages=dict(plan.group_by("channel").len().sort("channel").iter_rows()),
-                    segments=int(plan["segments"].sum() or 0) if plan.height else 0,
+                    messages={channel: added[channel][0] for channel in sorted(added)},
+                    segments=sum(segments for _, segments in added.values()),
                     exclusions=[tuple(row) for row in stages.exclusions(writer.cursor, send_id).iter_rows()],
                 )
                 raise _RolledBack

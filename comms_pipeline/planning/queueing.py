@@ -1,6 +1,6 @@
 """Turns a generation of the plan into batches: contents and columnar payloads. The ledger stores them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,26 +9,16 @@ import duckdb
 import polars as pl
 
 from comms_pipeline.dispatch.payload import pack
-from comms_pipeline.domain.addresses import address_keys
+from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.domain.content import Content, Skeleton
-from comms_pipeline.domain.errors import CommsError
-from comms_pipeline.domain.message import PRIORITY, Channel, MessageClass
-from comms_pipeline.domain.tokens import Purpose, TokenKeys
+from comms_pipeline.domain.message import PRIORITY, Channel
 from comms_pipeline.ledger.batches import NewBatch
 from comms_pipeline.personalization.message import RenderedGroup
 from comms_pipeline.planning.audience import QUERIES
-from comms_pipeline.planning.context import SendContext
-from comms_pipeline.planning.eligibility import ADDRESS_COLUMN
-from comms_pipeline.planning.messages import SLICE
-from comms_pipeline.planning.templates import CompiledCampaign
-from comms_pipeline.planning.variables import attribute_kinds, contact_values, template_frame
+from comms_pipeline.planning.rendering import SLICE, Rendered, Rendering
 from comms_pipeline.providers.base import Limits, joined
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
-
-
-class ContactsChanged(CommsError):
-    """Contacts of a plan cannot be written to any more; nothing of its generation was enqueued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,105 +29,56 @@ class Queued:
     batches: list[NewBatch]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Keys:
-    """What signs links and hashes addresses; `public_url` is where the links lead."""
-
-    secret: bytes
-    tokens: TokenKeys
-    public_url: str
-
-
 def batches_of(
-    cursor: duckdb.DuckDBPyConnection,
-    context: SendContext,
-    compiled: CompiledCampaign,
-    providers: Providers,
-    keys: Keys,
-    generation: int,
+    cursor: duckdb.DuckDBPyConnection, rendering: Rendering, providers: Providers, generation: int
 ) -> Iterator[Queued]:
-    """The batches of one generation of a plan, in slices of flat memory. Raises `TemplateError`."""
-    parameters: dict[str, object] = {"send_id": context.send.send_id, "generation": generation}
+    """The batches of one generation of a plan, in slices of flat memory. Raises `TemplateError`, `ContactsChanged`."""
+    parameters: dict[str, object] = {"send_id": rendering.context.send.send_id, "generation": generation}
     plan = cursor.execute(named_queries(QUERIES)["planned_messages"], parameters).pl()
-    kinds = attribute_kinds(cursor, context.organisation.organisation_id)
-    groups = plan.partition_by("lane", "channel", "variant", "due_at", as_dict=True, maintain_order=True)
-    for (lane, channel, variant, due_at), group in groups.items():
+    groups = plan.partition_by(
+        "lane", "channel", "variant", "language", "due_at", as_dict=True, maintain_order=True
+    )
+    for (lane, channel, variant, language, due_at), group in groups.items():
         builder = _Builder(
-            context=context,
-            compiled=compiled,
-            kinds=kinds,
-            keys=keys,
+            rendering=rendering,
             lane=str(lane),
             limits=providers.for_lane(str(lane)).limits,
             channel=Channel(str(channel)),
-            variant=str(variant),
             due_at=due_at,
         )
+        key = (builder.channel, str(variant), str(language))
         for part in group.iter_slices(SLICE):
-            yield builder.build(cursor, part)
+            yield builder.build(rendering.render(key, part))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Builder:
-    """Batches of one lane, channel, variant and due time."""
+    """Batches of one lane and due time."""
 
-    context: SendContext
-    compiled: CompiledCampaign
-    kinds: Mapping[str, Any]
-    keys: Keys
+    rendering: Rendering
     lane: str
     limits: Limits
     channel: Channel
-    variant: str
     due_at: datetime
 
     @property
-    def has_one_click(self) -> bool:
-        return self.channel is Channel.EMAIL and self.context.spec.message_class is MessageClass.MARKETING
+    def spec(self) -> CampaignSpec:
+        return self.rendering.context.spec
 
-    def build(self, cursor: duckdb.DuckDBPyConnection, plan: pl.DataFrame) -> Queued:
-        message = self.compiled.messages[self.channel, self.variant]
-        values = contact_values(cursor, plan["contact_id"], self.kinds, message.variables)
-        # Attributes may have names such as "address": what is ours stays apart from what templates read.
-        recipients = self._recipients(plan, values[ADDRESS_COLUMN[self.channel]])
-        if self.has_one_click or "unsubscribe_url" in message.variables:
-            urls = self._unsubscribe_urls(recipients)
-            recipients, values = (each.with_columns(unsubscribe_url=urls) for each in (recipients, values))
-        frame = template_frame(values, self.context, message.variables)
+    @property
+    def has_one_click(self) -> bool:
+        return self.rendering.has_one_click(self.channel)
+
+    def build(self, rendered: Rendered) -> Queued:
         contents: dict[str, dict[str, Any]] = {}
         batches: list[NewBatch] = []
-        size = min(self.limits.batch_size, self.context.spec.batch_size)
-        for group in message.evaluate(frame):
-            for content, payload in self._payloads(recipients, group):
+        size = min(self.limits.batch_size, self.spec.batch_size)
+        for group in rendered.groups:
+            for content, payload in self._payloads(rendered.recipients, group):
                 contents[content.content_id] = content.to_dict()
                 for part in payload.iter_slices(size):
                     batches.append(self._batch(content.content_id, part))
         return Queued(contents=contents, batches=batches)
-
-    def _recipients(self, plan: pl.DataFrame, addresses: pl.Series) -> pl.DataFrame:
-        if lost := addresses.null_count():
-            raise ContactsChanged(
-                f"send {self.context.send.send_id}",
-                f"{lost} of its planned contacts have no {self.channel} address any more",
-                "Import their addresses again, then run it again",
-            )
-        return plan.select(
-            "message_id",
-            "contact_id",
-            address=addresses,
-            address_key=address_keys(addresses, self.channel, self.keys.secret),
-        )
-
-    def _unsubscribe_urls(self, recipients: pl.DataFrame) -> pl.Series:
-        tokens = self.keys.tokens.sign_column(
-            Purpose.UNSUBSCRIBE,
-            organisation_id=self.context.organisation.organisation_id,
-            contact_ids=recipients["contact_id"],
-            channel=self.channel,
-            message_ids=recipients["message_id"],
-            address_keys=recipients["address_key"],
-        )
-        return f"{self.keys.public_url}/u/" + tokens
 
     def _payloads(
         self, recipients: pl.DataFrame, group: RenderedGroup
@@ -163,11 +104,11 @@ class _Builder:
             yield self._content(dict(group.parts)), payload
 
     def _content(self, parts: dict[str, Skeleton]) -> Content:
-        sender = self.context.spec.sender
+        sender = self.spec.sender
         if self.channel is Channel.SMS:
-            return Content(campaign_id=self.context.spec.id, parts=parts, sender=sender.sms_from or "")
+            return Content(campaign_id=self.spec.id, parts=parts, sender=sender.sms_from or "")
         return Content(
-            campaign_id=self.context.spec.id,
+            campaign_id=self.spec.id,
             parts=parts,
             sender=sender.from_email,
             sender_name=sender.from_name,
@@ -180,7 +121,7 @@ class _Builder:
             lane=self.lane,
             channel=self.channel,
             content_id=content_id,
-            priority=PRIORITY[self.context.spec.message_class],
+            priority=PRIORITY[self.spec.message_class],
             message_count=payload.height,
             payload=pack(payload),
             due_at=self.due_at,

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import duckdb
 import polars as pl
+import psycopg
 
 from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.ledger import batches
 from comms_pipeline.planning.audience import QUERIES, audience_of
 from comms_pipeline.planning.context import SendContext, load_send
 from comms_pipeline.planning.eligibility import decisions_of
 from comms_pipeline.planning.messages import plan_messages
-from comms_pipeline.planning.queueing import Keys, batches_of
+from comms_pipeline.planning.queueing import batches_of
+from comms_pipeline.planning.rendering import Keys, Rendering
 from comms_pipeline.planning.templates import CompiledCampaign, compile_campaign
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
@@ -65,11 +68,16 @@ def compiled(context: SendContext) -> CompiledCampaign:
 
 def write_audience(stores: Stores, context: SendContext) -> int:
     """Select the audience anew and write it; returns its size."""
-    send_id = context.send.send_id
     with stores.lake.writer() as writer:
-        audience = audience_of(writer.cursor, context.spec, send_id, stores.now())
-        writer.replace_partition("campaign.sends", "send_id", send_id, _send_row(context))
-        return writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
+        return audience_into(writer, stores, context)
+
+
+def audience_into(writer: LakeWriter, stores: Stores, context: SendContext) -> int:
+    """`write_audience` within an open transaction."""
+    send_id = context.send.send_id
+    audience = audience_of(writer.cursor, context.spec, send_id, stores.now())
+    writer.replace_partition("campaign.sends", "send_id", send_id, _send_row(context))
+    return writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
 
 
 def _send_row(context: SendContext) -> pl.DataFrame:
@@ -87,12 +95,19 @@ def _send_row(context: SendContext) -> pl.DataFrame:
 
 def write_decisions(stores: Stores, context: SendContext) -> pl.DataFrame:
     """Decide for every contact and channel and write it; returns counts by `channel` and `decision`."""
-    send_id = context.send.send_id
     with stores.ledger() as ledger, stores.lake.writer() as writer:
-        decisions = decisions_of(
-            writer.cursor, ledger, context.spec, send_id, secret=stores.secret, now=stores.now()
-        )
-        writer.replace_partition("campaign.decisions", "send_id", send_id, decisions)
+        return decisions_into(writer, ledger, stores, context)
+
+
+def decisions_into(
+    writer: LakeWriter, ledger: psycopg.Connection, stores: Stores, context: SendContext
+) -> pl.DataFrame:
+    """`write_decisions` within an open transaction."""
+    send_id = context.send.send_id
+    decisions = decisions_of(
+        writer.cursor, ledger, context.spec, send_id, secret=stores.secret, now=stores.now()
+    )
+    writer.replace_partition("campaign.decisions", "send_id", send_id, decisions)
     return decisions.group_by("channel", "decision").len("contacts").sort("channel", "decision")
 
 
@@ -101,13 +116,29 @@ def write_messages(stores: Stores, context: SendContext) -> int:
 
     Raises `PlanLost` when the lake lacks messages that were queued: they would be planned, and sent, again.
     """
-    send_id = context.send.send_id
     with stores.ledger() as ledger:
-        queued = batches.enqueued(ledger, send_id)
+        queued = batches.enqueued(ledger, context.send.send_id)
     with stores.lake.writer() as writer:
-        _require_whole(writer.cursor, send_id, queued)
-        plan = plan_messages(writer.cursor, context, compiled(context), stores.providers, now=stores.now())
-        return writer.append("campaign.messages", plan)
+        _require_whole(writer.cursor, context.send.send_id, queued)
+        return sum(messages for messages, _ in messages_into(writer, stores, context).values())
+
+
+def messages_into(writer: LakeWriter, stores: Stores, context: SendContext) -> dict[str, tuple[int, int]]:
+    """`write_messages` within an open transaction; returns messages and SMS segments added, by channel."""
+    added: dict[str, tuple[int, int]] = {}
+    with _rendering(writer.cursor, stores, context) as rendering:
+        for part in plan_messages(writer.cursor, rendering, stores.providers, now=stores.now()):
+            writer.append("campaign.messages", part)
+            counts = part.group_by("channel").agg(pl.len(), pl.col("segments").sum())
+            for channel, messages, segments in counts.iter_rows():
+                before = added.get(channel, (0, 0))
+                added[channel] = (before[0] + messages, before[1] + segments)
+    return added
+
+
+def _rendering(cursor: duckdb.DuckDBPyConnection, stores: Stores, context: SendContext) -> Rendering:
+    keys = Keys(secret=stores.secret, tokens=stores.token_keys, public_url=stores.settings.public_url)
+    return Rendering(cursor, context, compiled(context), keys)
 
 
 def _require_whole(cursor: duckdb.DuckDBPyConnection, send_id: str, queued: Mapping[int, int]) -> None:
@@ -127,9 +158,12 @@ def enqueue_plan(stores: Stores, context: SendContext) -> int:
     A generation goes in whole, in one transaction, and only once.
     """
     send_id = context.send.send_id
-    keys = Keys(secret=stores.secret, tokens=stores.token_keys, public_url=stores.settings.public_url)
     added = 0
-    with stores.ledger() as ledger, stores.lake.reader() as cursor:
+    with (
+        stores.ledger() as ledger,
+        stores.lake.reader() as cursor,
+        _rendering(cursor, stores, context) as rendering,
+    ):
         generations = cursor.execute(named_queries(QUERIES)["generations"], {"send_id": send_id}).fetchall()
         for generation, count in generations:
             with ledger.transaction():
@@ -137,9 +171,7 @@ def enqueue_plan(stores: Stores, context: SendContext) -> int:
                     ledger, send_id=send_id, generation=generation, message_count=count
                 ):
                     continue
-                for queued in batches_of(
-                    cursor, context, compiled(context), stores.providers, keys, generation
-                ):
+                for queued in batches_of(cursor, rendering, stores.providers, generation):
                     batches.enqueue(
                         ledger,
                         send_id=send_id,

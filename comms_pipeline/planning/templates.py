@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from comms_pipeline.domain.campaign import CampaignSpec, message_sources
+from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.domain.errors import TemplateError
 from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.template_sources import message_sources
 from comms_pipeline.personalization.message import (
     CompiledMessage,
     RenderedGroup,
@@ -19,12 +20,17 @@ from comms_pipeline.planning.choices import ONLY_VARIANT
 from comms_pipeline.planning.plain_text import derived_text, with_derived
 from comms_pipeline.planning.variables import PROVIDED
 
+_HTML_PARTS = ("html", "preheader")
+
+MessageKey = tuple[Channel, str, str]
+"""Channel, variant and language: what a message's text depends on, but for the contact."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledCampaign:
-    """Compiled messages by (channel, variant)."""
+    """Compiled messages by what their text depends on."""
 
-    messages: Mapping[tuple[Channel, str], CompiledMessage]
+    messages: Mapping[MessageKey, CompiledMessage]
 
     @property
     def variables(self) -> frozenset[str]:
@@ -37,19 +43,19 @@ def compile_campaign(spec: CampaignSpec, templates: Mapping[str, str]) -> Compil
     names = [variant.name for variant in spec.variants] or [ONLY_VARIANT]
     return CompiledCampaign(
         messages={
-            (channel, name): _compile(spec, templates, channel, name)
+            (channel, name, language): _compile(spec, templates, (channel, name, language))
             for channel in spec.channels
             for name in names
+            for language in spec.languages
         }
     )
 
 
-def _compile(
-    spec: CampaignSpec, templates: Mapping[str, str], channel: Channel, variant: str
-) -> CompiledMessage:
+def _compile(spec: CampaignSpec, templates: Mapping[str, str], key: MessageKey) -> CompiledMessage:
+    channel, variant, language = key
     parts = {
-        part: TemplateSource(name=source.name, text=source.source, is_html=part == "html")
-        for part, source in message_sources(spec, templates, channel, variant).items()
+        part: TemplateSource(name=source.name, text=source.source, is_html=part in _HTML_PARTS)
+        for part, source in message_sources(spec, templates, channel, variant, language).items()
     }
     if channel is Channel.EMAIL and "text" not in parts:
         page = parts["html"]
@@ -71,11 +77,11 @@ def check_variables(spec: CampaignSpec, compiled: CompiledCampaign, known: Colle
 
 
 def check_blanks(
-    spec: CampaignSpec, message: CompiledMessage, frame: pl.DataFrame, rendered: Sequence[RenderedGroup]
+    spec: CampaignSpec, message: CompiledMessage, frame: pl.DataFrame, groups: Sequence[RenderedGroup]
 ) -> None:
     """Check that no message says "None" for what its contact lacks: nobody wants to be "Dear None".
 
-    `rendered` is what `message` made of `frame`. Raises `TemplateError` naming what is lacking.
+    `groups` are what `message` made of `frame`. Raises `TemplateError` naming what is lacking.
     """
     values = frame.select(name for name in frame.columns if name in message.variables)
     is_null = values.select(pl.all().is_null())
@@ -83,7 +89,7 @@ def check_blanks(
     own_words = values.select(
         pl.any_horizontal(False, _is_none(pl.col(pl.String))).fill_null(False)
     ).to_series()
-    for group in rendered:
+    for group in groups:
         if group.slots.width:
             says_none = group.slots.select(pl.any_horizontal(_is_none(pl.all()))).to_series()
             rows = group.rows.filter(says_none)

@@ -19,7 +19,7 @@ from comms_pipeline.planning import stages
 from comms_pipeline.planning.applying import apply_folder
 from comms_pipeline.planning.dry_run import dry_run
 from comms_pipeline.planning.occurrences import add_due_occurrences
-from comms_pipeline.planning.queueing import ContactsChanged
+from comms_pipeline.planning.rendering import ContactsChanged
 from comms_pipeline.providers.base import joined
 
 WEDDING = Path(__file__).parents[2] / "examples" / "wedding"

@@ -166,7 +166,7 @@ def test_problems_inside_templates_are_reported_at_their_line(folder):
         "news.sms.txt:2: Unexpected end of template. Jinja was looking for the following tags: "
         "'elif' or 'else' or 'endif'. The innermost block that needs to be closed is 'if'. "
         "Correct the template",
-        "subject.txt: the subject has several lines. Write it on one line",
+        "subject.txt: a subject or preheader has several lines. Write it on one line",
     ]
 
 

@@ -17,10 +17,10 @@ from jinja2 import meta
 
 from comms_pipeline.audience.definition import check_fields, compile_audience
 from comms_pipeline.campaign_files import CampaignFile, load_folder
-from comms_pipeline.domain.campaign import message_sources
 from comms_pipeline.domain.message import Channel, MessageClass
 from comms_pipeline.domain.segment import CONTACT_FIELDS
 from comms_pipeline.domain.sms import SmsEncoding, encoding, segments
+from comms_pipeline.domain.template_sources import message_sources
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = {"wedding": "guests.csv", "sponsor": "leads.csv", "billing": "customers.csv"}

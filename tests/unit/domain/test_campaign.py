@@ -3,15 +3,9 @@ import copy
 import pytest
 from pydantic import ValidationError
 
-from comms_pipeline.domain.campaign import (
-    CAMPAIGN_KEYS,
-    CampaignSpec,
-    NamedTemplate,
-    digest,
-    message_sources,
-    template_references,
-)
+from comms_pipeline.domain.campaign import CAMPAIGN_KEYS, CampaignSpec, digest
 from comms_pipeline.domain.message import Channel, MessageClass
+from comms_pipeline.domain.template_sources import NamedTemplate, message_sources, template_references
 from comms_pipeline.domain.validation import faults
 
 VALID = {

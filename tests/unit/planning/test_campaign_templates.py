@@ -29,7 +29,7 @@ def texts(message, part, frame=FRAME):
 
 def test_an_email_without_a_text_gets_one_derived_from_its_page(spec):
     compiled = compile_campaign(spec(), TEMPLATES)
-    message = compiled.messages[Channel.EMAIL, ""]
+    message = compiled.messages[Channel.EMAIL, "", "en"]
 
     assert texts(message, "subject") == ["News", "News"]
     assert texts(message, "html")[0] == (
@@ -48,13 +48,13 @@ def test_every_channel_and_variant_is_compiled(spec):
     compiled = compile_campaign(changed, TEMPLATES)
 
     assert set(compiled.messages) == {
-        (Channel.SMS, "a"),
-        (Channel.SMS, "b"),
-        (Channel.EMAIL, "a"),
-        (Channel.EMAIL, "b"),
+        (Channel.SMS, "a", "en"),
+        (Channel.SMS, "b", "en"),
+        (Channel.EMAIL, "a", "en"),
+        (Channel.EMAIL, "b", "en"),
     }
-    assert texts(compiled.messages[Channel.EMAIL, "b"], "text") == ["Dear Dr <Ada>", "Dear Mr Bo"]
-    assert texts(compiled.messages[Channel.SMS, "a"], "text") == ["Hi <Ada>", "Hi Bo"]
+    assert texts(compiled.messages[Channel.EMAIL, "b", "en"], "text") == ["Dear Dr <Ada>", "Dear Mr Bo"]
+    assert texts(compiled.messages[Channel.SMS, "a", "en"], "text") == ["Hi <Ada>", "Hi Bo"]
 
 
 def test_a_template_that_does_not_compile_is_named(spec):
@@ -83,7 +83,7 @@ def test_a_variable_like_no_other_asks_for_a_fallback(spec):
 
 
 def checked(spec, template, frame):
-    message = compile_campaign(spec(), TEMPLATES | {"news.html": template}).messages[Channel.EMAIL, ""]
+    message = compile_campaign(spec(), TEMPLATES | {"news.html": template}).messages[Channel.EMAIL, "", "en"]
     check_blanks(spec(), message, frame, message.evaluate(frame))
 
 
@@ -115,7 +115,7 @@ def test_a_template_that_minds_what_is_missing_is_let_through(spec, template):
 
     checked(spec, template, frame)
     assert "None" not in texts(
-        compile_campaign(spec(), TEMPLATES | {"news.html": template}).messages[Channel.EMAIL, ""],
+        compile_campaign(spec(), TEMPLATES | {"news.html": template}).messages[Channel.EMAIL, "", "en"],
         "html",
         frame.with_columns(diet=pl.lit("x")),
     )

@@ -36,9 +36,9 @@ select generation, count(*) as messages from campaign.messages where send_id = $
 group by generation order by generation
 
 -- name: planned_messages
-select message_id, contact_id, channel, lane, variant, due_at
+select message_id, contact_id, channel, lane, variant, language, due_at
 from campaign.messages where send_id = $send_id and generation = $generation
-order by lane, variant, due_at, message_id
+order by lane, variant, language, due_at, message_id
 
 -- name: attribute_kinds
 -- Over everybody of the organisation: whoever is in an audience, an attribute is there or not, a number or a text.
