@@ -10,8 +10,9 @@ from comms_pipeline.domain.message import Channel, message_ids
 from comms_pipeline.domain.sms import segments_expr
 from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.choices import language_column, variant_column
+from comms_pipeline.planning.findings import Findings
 from comms_pipeline.planning.rendering import SLICE, Rendered, Rendering
-from comms_pipeline.planning.templates import check_blanks, check_variables
+from comms_pipeline.planning.templates import check_variables
 from comms_pipeline.planning.variables import OWN_COLUMNS, coverage
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
@@ -32,8 +33,9 @@ def plan_messages(
         return
     generation = cursor.execute(named_queries(QUERIES)["next_generation"], parameters).fetchone()
     check_variables(context.spec, rendering.compiled, OWN_COLUMNS.union(rendering.kinds))
+    findings = Findings(context)
     for part in choices_of(contacts, rendering).iter_slices(SLICE):
-        planned = _plan_slice(rendering, part)
+        planned = _plan_slice(rendering, findings, part)
         lanes = {channel: providers.lane_for(Channel(channel)) for channel in planned["channel"].unique()}
         yield planned.select(
             send_id=pl.lit(context.send.send_id),
@@ -49,6 +51,7 @@ def plan_messages(
             due_at=pl.lit(max(context.send.due_at, now)),
             planned_at=pl.lit(now),
         )
+    findings.finish()
 
 
 def choices_of(contacts: pl.DataFrame, rendering: Rendering) -> pl.DataFrame:
@@ -67,7 +70,7 @@ def choices_of(contacts: pl.DataFrame, rendering: Rendering) -> pl.DataFrame:
     )
 
 
-def _plan_slice(rendering: Rendering, contacts: pl.DataFrame) -> pl.DataFrame:
+def _plan_slice(rendering: Rendering, findings: Findings, contacts: pl.DataFrame) -> pl.DataFrame:
     parts = []
     groups = contacts.partition_by("channel", "variant", "language", as_dict=True, maintain_order=True)
     for (channel, variant, language), group in groups.items():
@@ -75,13 +78,14 @@ def _plan_slice(rendering: Rendering, contacts: pl.DataFrame) -> pl.DataFrame:
         send_id = rendering.context.send.send_id
         ids = pl.Series(message_ids(send_id, group["contact_id"].to_list(), key[0]))
         group = group.with_columns(message_id=ids)
-        parts.append(_planned(rendering, group, rendering.render(key, group)))
+        rendered = rendering.render(key, group)
+        findings.add(rendered)
+        parts.append(_planned(group, rendered))
     return pl.concat(parts)
 
 
-def _planned(rendering: Rendering, contacts: pl.DataFrame, rendered: Rendered) -> pl.DataFrame:
+def _planned(contacts: pl.DataFrame, rendered: Rendered) -> pl.DataFrame:
     """`contacts`, who get the same message, with `score` and `segments`."""
-    check_blanks(rendering.context.spec, rendered.message, rendered.frame, rendered.groups)
     # Half of the score is what we can say to a person, half is how much they have listened so far.
     score = rendered.values.select(
         0.5 * coverage(rendered.values, rendered.message.variables)

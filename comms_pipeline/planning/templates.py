@@ -1,10 +1,8 @@
 """A campaign's templates, compiled per channel and variant, with what is wrong found before anything is sent."""
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-
-import polars as pl
 
 from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.domain.errors import TemplateError
@@ -12,7 +10,6 @@ from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.template_sources import message_sources
 from comms_pipeline.personalization.message import (
     CompiledMessage,
-    RenderedGroup,
     TemplateSource,
     compile_message,
 )
@@ -74,34 +71,3 @@ def check_variables(spec: CampaignSpec, compiled: CompiledCampaign, known: Colle
         nearest = difflib.get_close_matches(name, names, n=1)
         fix = f"Did you mean '{nearest[0]}'?" if nearest else "Add it to the contacts, or under 'fallbacks:'"
         raise TemplateError(f"campaign {spec.id}", f"its templates read '{name}', which no contact has", fix)
-
-
-def check_blanks(
-    spec: CampaignSpec, message: CompiledMessage, frame: pl.DataFrame, groups: Sequence[RenderedGroup]
-) -> None:
-    """Check that no message says "None" for what its contact lacks: nobody wants to be "Dear None".
-
-    `groups` are what `message` made of `frame`. Raises `TemplateError` naming what is lacking.
-    """
-    values = frame.select(name for name in frame.columns if name in message.variables)
-    is_null = values.select(pl.all().is_null())
-    # It may also be somebody's own word.
-    own_words = values.select(
-        pl.any_horizontal(False, _is_none(pl.col(pl.String))).fill_null(False)
-    ).to_series()
-    for group in groups:
-        if group.slots.width:
-            says_none = group.slots.select(pl.any_horizontal(_is_none(pl.all()))).to_series()
-            rows = group.rows.filter(says_none)
-            blank = is_null[rows].filter(~own_words[rows]).filter(pl.any_horizontal(False, pl.all()))
-            if blank.height:
-                names = " or ".join(f"'{name}'" for name in blank.columns if blank[name].any())
-                raise TemplateError(
-                    f"campaign {spec.id}",
-                    f"{blank.height} messages would say 'None' to contacts without {names}",
-                    "Say what to write instead under 'fallbacks:'",
-                )
-
-
-def _is_none(texts: pl.Expr) -> pl.Expr:
-    return texts.str.to_lowercase() == "none"

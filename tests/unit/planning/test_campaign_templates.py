@@ -5,7 +5,8 @@ import pytest
 
 from comms_pipeline.domain.errors import TemplateError
 from comms_pipeline.domain.message import Channel
-from comms_pipeline.planning.templates import check_blanks, check_variables, compile_campaign
+from comms_pipeline.planning.findings import check_blanks
+from comms_pipeline.planning.templates import check_variables, compile_campaign
 
 TEMPLATES = {
     "news.html": "<h1>Hi {{ name }}</h1><a href=\"{{ unsubscribe_url }}\">Stop</a>{% include 'foot.html' %}",
