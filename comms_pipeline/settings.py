@@ -7,13 +7,17 @@ in `COMMS_HOME`, which `comms init` fills with generated keys.
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from comms_pipeline.domain.errors import InvalidSettings
+from comms_pipeline.domain.rate import Rate
+
+if TYPE_CHECKING:
+    from comms_pipeline.domain.tokens import TokenKeys
 
 PREFIX = "COMMS_"
 GENERATED_FILE = "settings.env"
@@ -22,6 +26,9 @@ SANDBOX_KEY_PREFIX = "SG.sandbox."
 SANDBOX_SENDER = "+15005550006"
 """Twilio's own magic number for tests: valid, and nobody's."""
 _POSTGRES = frozenset({"postgresql", "postgres"})
+_MIN_LINK_SECRET_CHARACTERS = 32
+# Key 1 is COMMS_SECRET_KEY; a token keeps its key id in one byte.
+_LINK_KEY_IDS = range(2, 256)
 
 
 def _split(url: str) -> SplitResult | None:
@@ -51,6 +58,45 @@ def _postgres_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _link_secrets(value: SecretStr) -> dict[int, bytes]:
+    """The secrets of `2:secret,3:secret` by key id. Raises `ValueError`, which quotes none of them."""
+    secrets: dict[int, bytes] = {}
+    entries = [entry.strip() for entry in value.get_secret_value().split(",")]
+    for place, entry in enumerate(filter(None, entries), start=1):
+        number, _, secret = entry.partition(":")
+        key_id = int(number) if re.fullmatch("[0-9]{1,3}", number) else 0
+        if key_id not in _LINK_KEY_IDS:
+            raise ValueError(f"entry {place} must begin with an id from 2 to 255 and a colon, like 2:secret")
+        if len(secret) < _MIN_LINK_SECRET_CHARACTERS:
+            raise ValueError(
+                f"the secret of key {key_id} has less than {_MIN_LINK_SECRET_CHARACTERS} characters"
+            )
+        if key_id in secrets:
+            raise ValueError(f"key {key_id} is there twice")
+        if secret.encode() in secrets.values():
+            raise ValueError(f"key {key_id} has the secret of another key")
+        secrets[key_id] = secret.encode()
+    return secrets
+
+
+def _link_keys(value: SecretStr) -> SecretStr:
+    _link_secrets(value)
+    return value
+
+
+def _rates(value: object) -> dict[str, Rate]:
+    """`sms:twilio=5/50, email:sendgrid=10/100`: requests per second, and how many at once after a quiet time."""
+    if isinstance(value, dict):
+        return value
+    rates = {}
+    for entry in filter(None, (part.strip() for part in str(value or "").split(","))):
+        match = re.fullmatch(r"(\w+:\w+)=([0-9.]+)/([0-9]+)", entry)
+        if match is None or float(match[2]) <= 0 or int(match[3]) < 1:
+            raise ValueError(f"'{entry[:80]}' is no rate; write e.g. sms:twilio=5/50")
+        rates[match[1]] = Rate(per_second=float(match[2]), burst=float(match[3]))
+    return rates
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -69,6 +115,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         default=SecretStr(""),
         description="Keys tokens, contact ids and suppression hashes; made by `comms init`.",
+    )
+    link_keys: Annotated[SecretStr, AfterValidator(_link_keys)] = Field(
+        default=SecretStr(""), description="Later keys of the links in messages: `2:secret,3:secret`."
     )
     public_url: HttpUrl = Field(
         default="http://127.0.0.1:8700",
@@ -89,6 +138,22 @@ class Settings(BaseSettings):
     twilio_auth_token: SecretStr = SecretStr("")
     twilio_base_url: HttpUrl = "https://api.twilio.com"
     twilio_from: str = Field(default="", description="The sending number (E.164) or Messaging Service SID.")
+
+    @property
+    def token_keys(self) -> "TokenKeys":
+        """Signs and verifies the links in messages: `secret_key` is key 1, `link_keys` are the later ones.
+
+        Raises `InvalidSettings` without a secret key: every link would be forgeable.
+        """
+        from comms_pipeline.domain.tokens import TokenKeys
+
+        first = self.secret_key.get_secret_value().encode()
+        return TokenKeys(secrets={1: first, **_link_secrets(self.link_keys)})
+
+    rates: Annotated[dict[str, Rate], NoDecode, BeforeValidator(_rates)] = Field(
+        default_factory=dict,
+        description="Requests per second and burst by lane, e.g. `sms:twilio=5/50`; the rest as the provider allows.",
+    )
 
     @property
     def lake_path(self) -> Path:

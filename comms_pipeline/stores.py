@@ -88,4 +88,4 @@ class Stores:
     @property
     def token_keys(self) -> TokenKeys:
         """Signs and verifies the links in messages."""
-        return TokenKeys.from_secret(self.secret)
+        return self.settings.token_keys

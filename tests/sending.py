@@ -55,6 +55,10 @@ uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_level="warni
 # In the order in which foreign keys allow deleting.
 _TABLES = (
     "outcome",
+    "stop",
+    "rate_bucket",
+    "quota_use",
+    "quota",
     "batch",
     "enqueued",
     "content",
@@ -240,8 +244,9 @@ class Ledger:
         return row[0] if row else None
 
     def do(self, statement: str, *parameters: object) -> int:
-        """Change something; returns how many rows."""
-        with self.connect() as connection:
+        """Change something, also against the state machine; returns how many rows."""
+        with self.connect() as connection, connection.transaction():
+            connection.execute("set local session_replication_role = replica")
             return connection.execute(statement, parameters).rowcount
 
     def reset(self) -> None:

@@ -13,7 +13,7 @@ from comms_pipeline.cli.console import out, table
 from comms_pipeline.cli.installation import dagster_home
 from comms_pipeline.cli.opened import open_stores
 from comms_pipeline.domain.errors import CommsError
-from comms_pipeline.ledger import batches, feeds, migrate, sends
+from comms_pipeline.ledger import feeds, migrate, operations, sends
 from comms_pipeline.ledger.feeds import Feed
 from comms_pipeline.ledger.server import connect
 from comms_pipeline.loader.watermarks import read_watermark
@@ -28,7 +28,8 @@ def status() -> None:
     stores = open_stores()
     with stores.ledger() as ledger, stores.lake.reader() as cursor:
         latest = sends.sends(ledger, _SENDS_SHOWN)
-        queue = batches.queue(ledger)
+        queue = operations.queue(ledger)
+        stops = operations.stops(ledger)
         waiting = {feed: feeds.waiting(ledger, feed, read_watermark(cursor, feed)) for feed in Feed}
     table(
         "Sends",
@@ -47,13 +48,12 @@ def status() -> None:
         table(
             "Queue",
             ["lane", "status", "batches", "messages", "oldest, seconds"],
-            [
-                (q["lane"], q["status"], q["batches"], q["messages"], round(q["oldest_seconds"]))
-                for q in queue
-            ],
+            [(q.lane, q.status, q.batches, q.messages, round(q.oldest_seconds)) for q in queue],
         )
     else:
         out.print("The queue is empty.")
+    for stop in stops:
+        out.print(f"Stopped: {stop.scope} since {stop.stopped_at:%Y-%m-%d %H:%M} ({stop.reason})")
     out.print(
         f"Waiting to be loaded: {waiting[Feed.LANDINGS]:,} webhooks, {waiting[Feed.OUTCOMES]:,} outcomes"
     )

@@ -12,29 +12,35 @@ from dataclasses import dataclass, field
 import polars as pl
 import psycopg
 
+from comms_pipeline.dispatch.admission import Admitted, admit
+from comms_pipeline.dispatch.breaker import Breaker
 from comms_pipeline.dispatch.leases import Leases, expire
-from comms_pipeline.dispatch.payload import pack, unpack
-from comms_pipeline.dispatch.policy import judge
+from comms_pipeline.dispatch.pacing import Pacer
+from comms_pipeline.dispatch.payload import pack
+from comms_pipeline.dispatch.policy import Verdict, judge
 from comms_pipeline.domain.content import Content
 from comms_pipeline.domain.errors import ProviderMisconfigured
-from comms_pipeline.domain.message import Channel
-from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
-from comms_pipeline.ledger import batches, suppressions
-from comms_pipeline.ledger.batches import Child, Claim
+from comms_pipeline.domain.outcome import OutcomeStatus
+from comms_pipeline.domain.rate import Rate
+from comms_pipeline.ledger import batches
+from comms_pipeline.ledger.batches import LEAST_PRIORITY, Child
 from comms_pipeline.providers.base import RESULTS, Envelope, Provider, SendReport, same_result
 
 _IDLE_SECONDS = 0.5
+_LONGEST_SLEEP_SECONDS = 5.0
+"""A worker that waits to be woken looks by itself this often: leases run out without anybody telling."""
 
 
 @dataclass(kw_only=True)
 class LaneReport:
-    """What one run of a lane did, in messages."""
+    """What one run of a lane did, in messages. `handed_over_to`: the lane that goes on, the provider being down."""
 
     lane: str
     counts: dict[str, int] = field(default_factory=dict)
     batches: int = 0
     last_error: str | None = None
     stopped_by: ProviderMisconfigured | None = None
+    handed_over_to: str | None = None
 
     def add(self, results: pl.DataFrame) -> None:
         """Count one batch's results by status."""
@@ -44,17 +50,21 @@ class LaneReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A claimed batch: who gets it, and who was dropped at the last moment."""
+class Scope:
+    """What a lane takes on: batches of one send only, if named, at least as urgent as `least_priority`.
 
-    claim: Claim
-    content: Content
-    payload: pl.DataFrame
-    dropped: pl.DataFrame
+    `linger_seconds`: how long to wait for batches of `send_id` that are due again soon. `is_endless`: never done,
+    sleeps until woken.
+    """
+
+    send_id: str | None = None
+    least_priority: int = LEAST_PRIORITY
+    linger_seconds: float = 0.0
+    is_endless: bool = False
 
 
 class Lane:
-    """One lane's sending loop. `connect` opens a ledger connection; the lane uses two, and closes them."""
+    """One lane's sending loop. `connect` opens a ledger connection; the lane uses up to three, and closes them."""
 
     def __init__(
         self,
@@ -63,33 +73,43 @@ class Lane:
         provider: Provider,
         connect: Callable[[], psycopg.Connection],
         worker: str,
-        send_id: str | None = None,
-        linger_seconds: float = 0.0,
+        scope: Scope = Scope(),
+        rate: Rate | None = None,
+        stand_in: str | None = None,
         leases: Leases = Leases(),
+        breaker: Breaker | None = None,
         on_progress: Callable[[LaneReport], None] = lambda _: None,
         randomness: random.Random | None = None,
     ) -> None:
-        """`linger_seconds`: how long to wait for batches of `send_id` that are due again soon."""
+        """`stand_in` is the lane that takes over what was surely not sent when the provider is down."""
         self.report = LaneReport(lane=lane)
         self._lane = lane
         self._provider = provider
         self._connect = connect
         self._worker = worker
-        self._send_id = send_id
-        self._linger_seconds = linger_seconds
+        self._scope = scope
+        self._stand_in = stand_in
         self._leases = leases
+        self._breaker = breaker or Breaker()
+        self._pacer = Pacer(lane, rate, connect)
         self._on_progress = on_progress
         # Jitter only spreads retries; nothing secret hangs on it.
         self._randomness = randomness or random.Random()  # noqa: S311
         self._contents: dict[str, Content] = {}
-        self._done: asyncio.Queue[tuple[_Job, SendReport]] = asyncio.Queue()
+        self._done: asyncio.Queue[tuple[Admitted, SendReport]] = asyncio.Queue()
         self._recorded = asyncio.Event()
+        self._woken = asyncio.Event()
         self._in_flight = 0
         self._is_stopping = False
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns once what is in flight is recorded."""
         self._is_stopping = True
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Something may be due: an endless lane looks at once."""
+        self._woken.set()
 
     async def run(self) -> LaneReport:
         """Send until nothing of this lane is due. Raises nothing a provider can cause; see the report."""
@@ -103,6 +123,8 @@ class Lane:
             except ExceptionGroup as group:
                 # The first is the cause; the others are its echo in the sister tasks.
                 raise group.exceptions[0] from None
+            finally:
+                self._pacer.close()
         return self.report
 
     async def _feed(self, claiming: psycopg.Connection, tasks: asyncio.TaskGroup) -> None:
@@ -111,9 +133,11 @@ class Lane:
         waited = 0.0
         while True:
             was_busy = self._in_flight > 0
+            self._woken.clear()
             # Read before marking, so that our lease never ends after the ledger's.
             until = asyncio.get_running_loop().time() + self._leases.sending_seconds
-            jobs = [] if self._is_stopping else await asyncio.to_thread(self._take, claiming)
+            limit = self._claimable()
+            jobs = await asyncio.to_thread(self._take, claiming, limit) if limit else []
             for job in jobs:
                 await room.acquire()
                 self._in_flight += 1
@@ -129,40 +153,66 @@ class Lane:
                 if pause is None:
                     return
                 waited += pause
-                await asyncio.sleep(pause)
+                await self._sleep(pause)
+
+    def _claimable(self) -> int:
+        """How many batches may be claimed now. One tries again when a provider has rested."""
+        if self._is_stopping or self._breaker.rest_seconds > 0:
+            return 0
+        return 1 if self._breaker.is_open else self._provider.limits.concurrency
+
+    async def _sleep(self, seconds: float) -> None:
+        if not self._scope.is_endless:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
 
     def _pause(self, claiming: psycopg.Connection, waited: float) -> float | None:
         """Seconds to wait for work that is due soon; `None` when waiting is not worth while."""
-        if self._is_stopping or self._send_id is None:
+        if self._is_stopping:
             return None
         expire(claiming)
+        rest = self._breaker.rest_seconds
+        if self._scope.is_endless:
+            with claiming.transaction():
+                due_in = batches.next_due(claiming, self._lane, self._scope.least_priority)
+            soon = _LONGEST_SLEEP_SECONDS if due_in is None else max(due_in, 0.01)
+            return min(max(soon, rest), _LONGEST_SLEEP_SECONDS)
+        if self._scope.send_id is None:
+            return None
         with claiming.transaction():
-            progress = batches.progress(claiming, self._send_id, self._lane)
+            progress = batches.progress(claiming, self._scope.send_id, self._lane)
         # What another worker has in hand comes back if it died: its lease ends within our patience.
         due_in = _IDLE_SECONDS if progress.in_flight else progress.due_in_seconds
-        if due_in is None or waited + max(due_in, 0.0) > self._linger_seconds:
+        if due_in is None or waited + max(due_in, rest, 0.0) > self._scope.linger_seconds:
             return None
-        return max(due_in, _IDLE_SECONDS)
+        return max(due_in, rest, _IDLE_SECONDS)
 
-    def _take(self, claiming: psycopg.Connection) -> list[_Job]:
-        """Claim, check suppressions, mark as sending: durable when this returns."""
+    def _take(self, claiming: psycopg.Connection, limit: int) -> list[Admitted]:
+        """Claim, check, mark as sending: durable when this returns."""
         with claiming.transaction():
             claims = batches.claim_due(
                 claiming,
                 lane=self._lane,
                 worker=self._worker,
-                limit=self._provider.limits.concurrency,
+                limit=limit,
                 lease_seconds=self._leases.claim_seconds,
-                send_id=self._send_id,
+                send_id=self._scope.send_id,
+                least_priority=self._scope.least_priority,
             )
-        if not claims:
-            return []
-        with claiming.transaction():
+            if not claims:
+                return []
             self._load_contents(claiming, {claim.content_id for claim in claims})
-            jobs = [self._check(claiming, claim) for claim in claims]
-            marked = batches.mark_sending(claiming, claims, lease_seconds=self._leases.sending_seconds)
-            batches.release_claims(claiming, [c for c in claims if c.batch_id not in marked])
-        return [job for job in jobs if job.claim.batch_id in marked]
+            admission = admit(claiming, claims)
+            batches.postpone(claiming, admission.postponed)
+            going = [job.claim for job in admission.admitted]
+            marked = batches.mark_sending(claiming, going, lease_seconds=self._leases.sending_seconds)
+            batches.release_claims(claiming, [claim for claim in going if claim.batch_id not in marked])
+        return [job for job in admission.admitted if job.claim.batch_id in marked]
 
     def _load_contents(self, connection: psycopg.Connection, wanted: set[str]) -> None:
         missing = wanted - self._contents.keys()
@@ -170,23 +220,7 @@ class Lane:
             found = batches.contents(connection, sorted(missing))
             self._contents |= {key: Content.from_dict(body) for key, body in found.items()}
 
-    def _check(self, connection: psycopg.Connection, claim: Claim) -> _Job:
-        """Postgres decides: whoever opted out since the plan was made is dropped here."""
-        payload = unpack(claim.payload)
-        suppressed = suppressions.suppressed(
-            connection, claim.organisation_id, Channel(claim.channel), payload["address_key"].to_list()
-        )
-        is_suppressed = payload["address_key"].is_in(pl.Series(list(suppressed), dtype=pl.Binary).implode())
-        return _Job(
-            claim=claim,
-            content=self._contents[claim.content_id],
-            payload=payload.filter(~is_suppressed),
-            dropped=same_result(
-                payload.filter(is_suppressed), OutcomeStatus.REFUSED, reason=RejectReason.SUPPRESSED
-            ),
-        )
-
-    async def _call(self, job: _Job, room: asyncio.Semaphore, until: float) -> None:
+    async def _call(self, job: Admitted, room: asyncio.Semaphore, until: float) -> None:
         """Call the provider within the batch's lease, which ends at `until` by the loop's clock."""
         try:
             async with asyncio.timeout_at(until):
@@ -201,9 +235,10 @@ class Lane:
         if report.stop is not None:
             self.report.stopped_by = report.stop
             self.stop()
+        await self._learn(job, report)
         self._done.put_nowait((job, report))
 
-    async def _send(self, job: _Job, until: float) -> SendReport:
+    async def _send(self, job: Admitted, until: float) -> SendReport:
         if job.payload.height == 0:
             return SendReport(results=RESULTS.to_frame())
         is_late = asyncio.get_running_loop().time() >= until
@@ -214,15 +249,31 @@ class Lane:
                 retry_after_seconds=0.0,
                 stop=self.report.stopped_by,
             )
+        # A request that begins late must still end within the lease.
+        latest = until - self._leases.request_seconds
         return await self._provider.send(
             Envelope(
                 batch_id=job.claim.batch_id,
                 send_id=job.claim.send_id,
                 organisation_id=job.claim.organisation_id,
-                content=job.content,
+                content=self._contents[job.claim.content_id],
                 recipients=job.payload,
+                pace=lambda: self._pacer.wait(latest),
             )
         )
+
+    async def _learn(self, job: Admitted, report: SendReport) -> None:
+        """What a report says of the provider's health, for the batches after it."""
+        if job.payload.height == 0:
+            return
+        self._breaker.note(report)
+        if report.is_throttled:
+            await self._pacer.slow_down(report.retry_after_seconds or 1.0)
+        elif report.error is None:
+            await self._pacer.speed_up()
+        if self._breaker.is_open and self._stand_in is not None:
+            self.report.handed_over_to = self._stand_in
+            self.stop()
 
     async def _record(self, recording: psycopg.Connection) -> None:
         """Write whatever has come in, in one transaction, again and again."""
@@ -236,12 +287,11 @@ class Lane:
             self._recorded.set()
             self._on_progress(self.report)
 
-    def _write(self, recording: psycopg.Connection, finished: list[tuple[_Job, SendReport]]) -> None:
+    def _write(self, recording: psycopg.Connection, finished: list[tuple[Admitted, SendReport]]) -> None:
         with recording.transaction():
             for job, report in finished:
                 verdict = judge(job.payload, report, attempt=job.claim.attempt, randomness=self._randomness)
-                results = pl.concat([verdict.results, job.dropped])
-                again = verdict.again
+                results = pl.concat([verdict.results, job.dropped]) if job.dropped.height else verdict.results
                 is_ours = batches.record(
                     recording,
                     job.claim,
@@ -250,17 +300,34 @@ class Lane:
                     in_doubt=(pack(verdict.in_doubt), verdict.in_doubt.height)
                     if verdict.in_doubt.height
                     else None,
-                    children=[
-                        Child(
-                            payload=pack(again),
-                            message_count=again.height,
-                            delay_seconds=verdict.delay_seconds,
-                            attempt=verdict.attempt,
-                        )
-                    ]
-                    if again.height
-                    else [],
+                    children=self._children(verdict, report),
                 )
                 if is_ours:
                     self.report.add(results)
                     self.report.last_error = report.error or self.report.last_error
+
+    def _children(self, verdict: Verdict, report: SendReport) -> list[Child]:
+        """What goes on of a batch: later, at once through the stand-in, or as a dead letter."""
+        children = []
+        if verdict.again.height:
+            takes_over = self.report.handed_over_to if report.stop is None else None
+            children.append(
+                Child(
+                    payload=pack(verdict.again),
+                    message_count=verdict.again.height,
+                    delay_seconds=0.0 if takes_over else verdict.delay_seconds,
+                    attempt=verdict.attempt,
+                    lane=takes_over,
+                )
+            )
+        if verdict.dead.height:
+            children.append(
+                Child(
+                    payload=pack(verdict.dead),
+                    message_count=verdict.dead.height,
+                    delay_seconds=0.0,
+                    attempt=verdict.attempt,
+                    is_dead=True,
+                )
+            )
+        return children

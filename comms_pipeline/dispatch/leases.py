@@ -17,6 +17,8 @@ class Leases:
     claim_seconds: float = 60.0
     sending_seconds: float = 120.0
     """From the mark on. No byte leaves later: whoever finds the batch then asks the provider about it."""
+    request_seconds: float = 35.0
+    """Longest time one request may take; none begins when less of the lease is left."""
 
 
 def expire(connection: psycopg.Connection) -> int:

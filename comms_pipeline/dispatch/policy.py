@@ -9,7 +9,7 @@ from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
 from comms_pipeline.providers.base import RESULTS, SendReport
 
 RETRY_DELAYS_SECONDS = (60, 300, 900, 3600)
-"""Waits before the second to fifth attempt; after them a message counts as refused, `exhausted`."""
+"""Waits before the second to fifth attempt; after them a message is a dead letter: refused, `exhausted`."""
 CONFIGURATION_DELAY_SECONDS = 900
 """How long a lane with refused credentials waits before anyone tries again."""
 _JITTER = 0.1
@@ -17,11 +17,12 @@ _JITTER = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """`results` go to the outcome feed. `in_doubt` and `again` are the payload rows of those messages."""
+    """`results` go to the outcome feed. `in_doubt`, `again` and `dead` are the payload rows of those messages."""
 
     results: pl.DataFrame
     in_doubt: pl.DataFrame
     again: pl.DataFrame
+    dead: pl.DataFrame
     delay_seconds: float
     attempt: int
 
@@ -35,6 +36,8 @@ def judge(payload: pl.DataFrame, report: SendReport, *, attempt: int, randomness
     counts_as_attempt = report.retry_after_seconds is None and not is_our_fault
     is_exhausted = counts_as_attempt and attempt >= len(RETRY_DELAYS_SECONDS)
     results = report.results.match_to_schema(RESULTS)
+    surely_not_sent = _with_status(payload, results, OutcomeStatus.DEFERRED)
+    nobody = payload.clear()
     if is_exhausted:
         deferred = pl.col("status") == OutcomeStatus.DEFERRED
         results = results.with_columns(
@@ -51,7 +54,8 @@ def judge(payload: pl.DataFrame, report: SendReport, *, attempt: int, randomness
     return Verdict(
         results=results,
         in_doubt=_with_status(payload, results, OutcomeStatus.UNKNOWN),
-        again=_with_status(payload, results, OutcomeStatus.DEFERRED),
+        again=nobody if is_exhausted else surely_not_sent,
+        dead=surely_not_sent if is_exhausted else nobody,
         delay_seconds=delay,
         attempt=attempt + 1 if counts_as_attempt else attempt,
     )

@@ -3,16 +3,17 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
-from comms_pipeline.dispatch.engine import Lane, LaneReport
+from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
 from comms_pipeline.dispatch.leases import Leases, expire
 from comms_pipeline.dispatch.reconcile import ReconcileReport, reconcile
-from comms_pipeline.ledger import batches, sends
+from comms_pipeline.ledger import batches, operations, sends
 from comms_pipeline.ledger.batches import Progress
 from comms_pipeline.providers.registry import Providers
 
@@ -35,21 +36,41 @@ def run_lane(
     leases: Leases = Leases(),
     on_progress: Callable[[LaneReport], None] = lambda _: None,
 ) -> LaneReport:
-    """Send what is due of one send in one lane. Raises `ProviderMisconfigured` when the lane cannot work."""
-    runner = Lane(
-        lane=lane,
-        provider=providers.for_lane(lane),
-        connect=connect,
-        worker=worker_name(),
-        send_id=send_id,
-        linger_seconds=linger_seconds,
-        leases=leases,
-        on_progress=on_progress,
-    )
-    report = asyncio.run(runner.run())
+    """Send what is due of one send in one lane, and in the lanes that stand in for it when its provider is down.
+
+    The report is of the last of them. Raises `ProviderMisconfigured` when a lane cannot work.
+    """
+    while True:
+        runner = Lane(
+            lane=lane,
+            provider=providers.for_lane(lane),
+            connect=connect,
+            worker=worker_name(),
+            scope=Scope(send_id=send_id, linger_seconds=linger_seconds),
+            rate=providers.rate(lane),
+            stand_in=providers.stand_in(lane),
+            leases=leases,
+            on_progress=on_progress,
+        )
+        report = run_loop(runner.run())
+        if report.handed_over_to is None:
+            break
+        with connect() as connection:
+            operations.reroute(connection, from_lane=lane, to_lane=report.handed_over_to, send_id=send_id)
+        lane = report.handed_over_to
     if report.stopped_by is not None:
         raise report.stopped_by
     return report
+
+
+def run_loop(work: Coroutine[Any, Any, LaneReport]) -> LaneReport:
+    """Run to the end on the fastest event loop there is."""
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
 
 
 @dataclass(frozen=True, kw_only=True)

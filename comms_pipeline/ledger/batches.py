@@ -1,11 +1,7 @@
 """Batches: enqueue, claim, mark, record. Every function is one round trip inside the caller's transaction.
 
-The life of a batch (enforced by the `where` clauses of `batches.sql`):
-
-    planned → claimed → sending → settled
-                 │          └────→ unknown → settled            (the provider's own record answered)
-                 └→ planned (released, lease ran out)
-    planned → cancelled
+The states of a batch and the legal steps between them are rows of the table `transition`, enforced by triggers;
+docs/dispatch.md shows them. What is not in the `where` clause of a step is refused by the trigger.
 
 Nothing here talks to a provider or looks into a payload.
 """
@@ -16,13 +12,15 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.message import PRIORITY, Channel
 from comms_pipeline.sqlfiles import named_queries
 
 _SQL = "ledger/queries/batches.sql"
+
+LEAST_PRIORITY = max(PRIORITY.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,9 @@ class Claim:
     send_id: str
     organisation_id: str
     channel: str
+    lane: str
     content_id: str
+    message_count: int
     payload: bytes
     attempt: int
 
@@ -56,18 +56,19 @@ class Claim:
 class Doubt(Claim):
     """A batch whose outcome the provider must tell."""
 
-    lane: str
     sending_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """Messages of a batch that were surely not sent and are due again."""
+    """Messages of a batch that were surely not sent: due again, in another lane if one is named, or dead letters."""
 
     payload: bytes
     message_count: int
     delay_seconds: float
     attempt: int
+    lane: str | None = None
+    is_dead: bool = False
 
 
 def _run(connection: psycopg.Connection, name: str, **parameters: object) -> psycopg.Cursor[tuple[Any, ...]]:
@@ -133,8 +134,12 @@ def claim_due(
     limit: int,
     lease_seconds: float,
     send_id: str | None = None,
+    least_priority: int = LEAST_PRIORITY,
 ) -> list[Claim]:
-    """Take up to `limit` due batches of a lane (of one send only, if named). Other workers skip them."""
+    """Take up to `limit` due batches of a lane (of one send only, if named). Other workers skip them.
+
+    Only what is at least as urgent as `least_priority`; each organisation in its turn.
+    """
     with connection.cursor(row_factory=class_row(Claim)) as cursor:
         cursor.execute(
             named_queries(_SQL)["claim_due"],
@@ -144,6 +149,7 @@ def claim_due(
                 "limit": limit,
                 "lease_seconds": lease_seconds,
                 "send_id": send_id,
+                "least_priority": least_priority,
             },
         )
         return cursor.fetchall()
@@ -176,6 +182,18 @@ def release_claims(connection: psycopg.Connection, claims: Sequence[Claim]) -> N
         batch_ids=[claim.batch_id for claim in claims],
         fences=[claim.fence for claim in claims],
     )
+
+
+def postpone(connection: psycopg.Connection, claims: Sequence[tuple[Claim, datetime]]) -> None:
+    """Give back claims that may not be sent before a time."""
+    if claims:
+        _run(
+            connection,
+            "postpone",
+            batch_ids=[claim.batch_id for claim, _ in claims],
+            fences=[claim.fence for claim, _ in claims],
+            due_at=[due_at for _, due_at in claims],
+        )
 
 
 def record(
@@ -217,6 +235,9 @@ def record(
             message_count=child.message_count,
             delay_seconds=child.delay_seconds,
             attempt=child.attempt,
+            lane=child.lane,
+            status="dead" if child.is_dead else "planned",
+            error=error,
         )
     return True
 
@@ -278,8 +299,7 @@ def progress(connection: psycopg.Connection, send_id: str, lane: str | None = No
     )
 
 
-def queue(connection: psycopg.Connection) -> list[dict[str, Any]]:
-    """What waits, per lane and status: batches, messages, age of the oldest in seconds."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(named_queries(_SQL)["queue"])
-        return cursor.fetchall()
+def next_due(connection: psycopg.Connection, lane: str, least_priority: int) -> float | None:
+    """Seconds until something of the lane is due (negative: it is), None when nothing waits."""
+    row = _run(connection, "next_due", lane=lane, least_priority=least_priority).fetchone()
+    return row[0] if row else None

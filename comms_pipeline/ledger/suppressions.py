@@ -34,7 +34,10 @@ class Suppression:
 
 
 def suppress(connection: psycopg.Connection[Any], rows: Sequence[Suppression]) -> int:
-    """Add suppressions; of what is suppressed already, the first reason stays. Returns how many are new."""
+    """Add suppressions; returns how many changed something.
+
+    Of what is suppressed already the first reason stays, but `UNSUBSCRIBED` gives way to any other.
+    """
     if not rows:
         return 0
     return connection.execute(
@@ -58,8 +61,12 @@ def lift(
     address_keys: Sequence[bytes],
     reasons: Sequence[SuppressionReason],
     actor: str,
+    sources: Sequence[str] | None = None,
 ) -> int:
-    """Remove suppressions that stand for one of `reasons`; all others stay. Returns how many were removed."""
+    """Remove suppressions that stand for one of `reasons`, from one of `sources` (None: from any).
+
+    All others stay. Returns how many were removed.
+    """
     return connection.execute(
         named_queries(_SQL)["lift"],
         {
@@ -67,6 +74,7 @@ def lift(
             "channel": channel.value,
             "address_keys": list(address_keys),
             "reasons": [reason.value for reason in reasons],
+            "sources": None if sources is None else list(sources),
             "actor": actor,
         },
     ).rowcount
@@ -96,3 +104,23 @@ def reasons(
         )
         found |= {bytes(key): reason for key, reason in rows}
     return found
+
+
+def standing(
+    connection: psycopg.Connection[Any], organisation_id: str, channel: Channel, address_key: bytes
+) -> list[Suppression]:
+    """What stands between the organisation and one address: its own suppression, and the one for every one."""
+    rows = connection.execute(
+        named_queries(_SQL)["standing"],
+        {"organisation_id": organisation_id, "channel": channel.value, "address_key": address_key},
+    )
+    return [
+        Suppression(
+            organisation_id=owner,
+            channel=channel,
+            address_key=address_key,
+            reason=SuppressionReason(reason),
+            source=source,
+        )
+        for owner, reason, source in rows
+    ]

@@ -1,5 +1,6 @@
 """What every sending provider is given and answers. No HTTP, no provider by name."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -24,12 +25,22 @@ RESULTS = pl.Schema(
 """Columns of a results frame: one row per message; `status` is an `OutcomeStatus`, `reason` a `RejectReason`."""
 
 
+Pace = Callable[[], Awaitable[float]]
+"""Waits for a request's turn: 0 when it may go, else the seconds until it could, which is later than it may."""
+
+
+async def at_once() -> float:
+    """The pace of those who need not wait."""
+    return 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
     """A batch ready to go.
 
     `recipients` has one row per message: `message_id`, `address`, slots `s0`…`sN` (String), and
-    `unsubscribe_url` where the content has one-click headers.
+    `unsubscribe_url` where the content has one-click headers. `pace` is awaited before every request; what may
+    not go is `DEFERRED` by the seconds it says.
     """
 
     batch_id: int
@@ -37,6 +48,7 @@ class Envelope:
     organisation_id: str
     content: Content
     recipients: pl.DataFrame
+    pace: Pace = at_once
 
     @property
     def category(self) -> str:
@@ -49,13 +61,15 @@ class SendReport:
     """What became of an envelope. `results` covers each of its messages exactly once.
 
     `DEFERRED` means surely not sent. `retry_after_seconds` is the provider's own wish. `error` is a short
-    text without personal data. `stop` is set when no further batch of this lane can succeed.
+    text without personal data. `stop` is set when no further batch of this lane can succeed, `is_throttled` when
+    the provider said that there were too many.
     """
 
     results: pl.DataFrame
     retry_after_seconds: float | None = None
     error: str | None = None
     stop: ProviderMisconfigured | None = None
+    is_throttled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,16 @@ from comms_pipeline.providers import own_events, sendgrid_events, twilio_events
 Parser = Callable[[str, bytes], list[ProviderEvent]]
 """(query, body) → events in the body's order. Raises `InvalidEvents`."""
 
+
+def _own_parser(kind: str) -> Parser:
+    return lambda _, body: [own_events.parse(kind, body)]
+
+
 PARSERS: Mapping[tuple[str, str], Parser] = {
     (sendgrid_events.PROVIDER, "events"): lambda _, body: sendgrid_events.parse(body),
     (twilio_events.PROVIDER, "status"): lambda query, body: [twilio_events.parse_status(query, body)],
     (twilio_events.PROVIDER, "inbound"): lambda _, body: [twilio_events.parse_inbound(body)],
-    (own_events.PROVIDER, own_events.UNSUBSCRIBE): lambda _, body: [own_events.parse_unsubscribe(body)],
+    **{(own_events.PROVIDER, kind): _own_parser(kind) for kind in own_events.KINDS},
 }
 
 

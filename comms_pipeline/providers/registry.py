@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.rate import Rate
 from comms_pipeline.providers.base import Provider
 from comms_pipeline.providers.http import REQUEST_TIMEOUT_SECONDS
 from comms_pipeline.providers.sendgrid_send import SendGrid
@@ -46,7 +47,16 @@ _BUILDERS: dict[str, Callable[[Settings, float], Provider]] = {
     "email:sendgrid": _sendgrid,
     "sms:twilio": _twilio,
 }
-"""Lanes (channel and account) and what builds their provider; the first of a channel is its default."""
+"""Lanes (channel and account) and what builds their provider. The first configured one of a channel serves it, the
+next stands in when that one is down."""
+
+_RATES: dict[str, Rate] = {
+    "email:sendgrid": Rate(per_second=10, burst=100),
+    "email:resend": Rate(per_second=10, burst=10),
+    "sms:twilio": Rate(per_second=5, burst=50),
+    "whatsapp:twilio": Rate(per_second=4, burst=40),
+}
+"""Requests that an account takes without asking anybody; `COMMS_RATES` says otherwise."""
 
 
 class Providers:
@@ -68,10 +78,33 @@ class Providers:
         return self._built[lane]
 
     def lane_for(self, channel: Channel) -> str:
-        """The default lane of a channel. Raises `ProviderMisconfigured` as `for_lane` does."""
-        lane = next((lane for lane in _BUILDERS if lane.startswith(f"{channel}:")), f"{channel}:")
-        self.for_lane(lane)
-        return lane
+        """The lane of a channel: the first that is configured. Raises `ProviderMisconfigured` as `for_lane` does."""
+        lanes = [lane for lane in _BUILDERS if lane.startswith(f"{channel}:")]
+        configured = next(filter(self._is_configured, lanes), None)
+        if configured is None:
+            self.for_lane(next(iter(lanes), f"{channel}:"))
+        return str(configured)
+
+    def stand_in(self, lane: str) -> str | None:
+        """The lane that takes over when this one's provider is down: the next configured one of its channel."""
+        lanes = [each for each in _BUILDERS if each.startswith(lane.partition(":")[0] + ":")]
+        later = lanes[lanes.index(lane) + 1 :] if lane in lanes else []
+        return next(filter(self._is_configured, later), None)
+
+    def rate(self, lane: str) -> Rate | None:
+        """How fast the lane may send; None is as fast as the provider takes it."""
+        configured = self._settings.rates.get(lane)
+        if configured is not None:
+            return configured
+        # The sandbox is ours: nobody has to be spared.
+        return None if self._settings.sandbox else _RATES.get(lane)
+
+    def _is_configured(self, lane: str) -> bool:
+        try:
+            self.for_lane(lane)
+        except ProviderMisconfigured:
+            return False
+        return True
 
     @property
     def lanes(self) -> list[str]:

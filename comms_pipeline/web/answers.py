@@ -21,11 +21,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.event import InvalidEvents
+from comms_pipeline.domain.links import PATHS
 
 MAX_BODY_BYTES = 5_000_000
 """SendGrid posts at most 768 kB at a time, Twilio a few."""
 
-PAGES_PREFIX = "/u/"
+_PAGES = tuple(PATHS.values())
 """Paths that people open in a browser: their errors are pages, not JSON."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -63,7 +64,7 @@ class Pages:
             "frame-ancestors 'none'; base-uri 'none'"
         )
 
-    def answer(self, name: str, status: int = 200, **values: str) -> HTMLResponse:
+    def answer(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
         """The page `name`.html with `values` filled in."""
         page = self._environment.get_template(f"{name}.html").render(style=self._style, **values)
         return HTMLResponse(page, status)
@@ -77,7 +78,7 @@ class SecureAnswers:
         self._headers = {
             "content-security-policy": content_security_policy,
             "x-content-type-options": "nosniff",
-            # The address of an unsubscribe page is a credential.
+            # The address of a page of somebody's is a credential.
             "referrer-policy": "no-referrer",
             "cache-control": "no-store",
             "x-robots-tag": "noindex, nofollow",
@@ -114,7 +115,7 @@ def install_error_answers(app: FastAPI, pages: Pages) -> None:
     """Make every refusal `{"error": …}`, or a page where people look, each with its right status."""
 
     def answer(request: Request, status: int, text: str) -> Response:
-        if not request.url.path.startswith(PAGES_PREFIX):
+        if not request.url.path.startswith(_PAGES):
             return _refusal(status, text)
         return pages.answer("not_found" if status == 404 else "unavailable", status)
 

@@ -1,6 +1,6 @@
 """Assembles the web app. Routes live in their modules; starting a server is the command line's work.
 
-Serve it without an access log: the path of an unsubscribe link is a credential.
+Serve it without an access log: the path of a link is a credential.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from psycopg_pool import ConnectionPool
 from starlette.concurrency import run_in_threadpool
 
-from comms_pipeline.domain.tokens import TokenKeys
 from comms_pipeline.ledger.feeds import Watermark
 from comms_pipeline.ledger.server import Server
 from comms_pipeline.settings import Settings
 from comms_pipeline.web.answers import Pages, SecureAnswers, install_error_answers
 from comms_pipeline.web.health import Health
+from comms_pipeline.web.preferences import Preferences
 from comms_pipeline.web.receivers import Receivers
+from comms_pipeline.web.tracking import Tracking
 from comms_pipeline.web.unsubscribe import Unsubscribe
 
 _MAX_CONNECTIONS = 8
@@ -32,7 +33,7 @@ def create_app(
     `landing_watermark` lets `/health` see how far the lake is behind. Raises `InvalidSettings` without a
     secret key: every link would be forgeable.
     """
-    keys = TokenKeys.from_secret(settings.secret_key.get_secret_value().encode())
+    keys = settings.token_keys
     pages = Pages()
     pool = ConnectionPool(
         server.conninfo(),
@@ -64,5 +65,7 @@ def create_app(
     install_error_answers(app, pages)
     app.include_router(Receivers(settings, pool).router())
     app.include_router(Unsubscribe(keys, pool, pages).router())
+    app.include_router(Preferences(keys, pool, pages).router())
+    app.include_router(Tracking(keys, pool, settings.public_url).router())
     app.include_router(Health(pool, landing_watermark).router())
     return app

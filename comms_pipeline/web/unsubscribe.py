@@ -6,23 +6,12 @@ opt-out needs nothing but the ledger. Preferences live elsewhere.
 
 from fastapi import APIRouter
 from psycopg_pool import ConnectionPool
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from comms_pipeline.domain.event import SuppressionReason
-from comms_pipeline.domain.message import Channel
-from comms_pipeline.domain.tokens import Purpose, TokenClaims, TokenKeys
-from comms_pipeline.ledger.landing import land
-from comms_pipeline.ledger.suppressions import Suppression, suppress
-from comms_pipeline.providers import own_events
-from comms_pipeline.web.answers import PAGES_PREFIX, LimitedBody, Pages
-
-_SOURCE = "unsubscribe-link"
-_NOUNS = {
-    Channel.EMAIL: "e-mails",
-    Channel.SMS: "text messages",
-    Channel.WHATSAPP: "WhatsApp messages",
-}
+from comms_pipeline.domain.links import PATHS
+from comms_pipeline.domain.tokens import Purpose, TokenKeys
+from comms_pipeline.web.answers import LimitedBody, Pages
+from comms_pipeline.web.subscription import NOUNS, Source, address_claims, stop
 
 
 class Unsubscribe:
@@ -36,7 +25,7 @@ class Unsubscribe:
     def router(self) -> APIRouter:
         """The routes, for the app to include."""
         router = APIRouter(tags=["unsubscribe"])
-        path = PAGES_PREFIX + "{token}"
+        path = PATHS[Purpose.UNSUBSCRIBE] + "{token}"
         router.get(path, response_class=Response)(self.show)
         router.head(path, response_class=Response, include_in_schema=False)(self.show)
         router.post(path, response_class=Response)(self.unsubscribe)
@@ -44,7 +33,8 @@ class Unsubscribe:
 
     def show(self, token: str) -> Response:
         """A page that asks; link scanners open links, so opening one changes nothing."""
-        return self._pages.answer("confirm", noun=_NOUNS[self._claims(token).channel])
+        claims = address_claims(self._keys, token, Purpose.UNSUBSCRIBE)
+        return self._pages.answer("confirm", noun=NOUNS[claims.channel])
 
     def unsubscribe(self, token: str, _body: LimitedBody) -> Response:
         """Suppress the address at once, whatever the body.
@@ -52,24 +42,7 @@ class Unsubscribe:
         The body is `List-Unsubscribe=One-Click`, urlencoded or multipart, from mailbox providers and from our
         page alike. It says nothing the token does not, and a mangled one must not cost anybody an opt-out.
         """
-        claims = self._claims(token)
-        row = Suppression(
-            organisation_id=claims.organisation_id,
-            channel=claims.channel,
-            address_key=claims.address_key,
-            reason=SuppressionReason.UNSUBSCRIBED,
-            source=_SOURCE,
-            contact_id=claims.contact_id,
-        )
+        claims = address_claims(self._keys, token, Purpose.UNSUBSCRIBE)
         with self._pool.connection() as connection:
-            # Only a change is an event: a link pressed ten times was still one opt-out.
-            if suppress(connection, [row]):
-                body = own_events.unsubscribe_body(claims)
-                land(connection, own_events.PROVIDER, own_events.UNSUBSCRIBE, "", body)
-        return self._pages.answer("done", noun=_NOUNS[claims.channel])
-
-    def _claims(self, token: str) -> TokenClaims:
-        claims = self._keys.verify(token, Purpose.UNSUBSCRIBE)
-        if claims is None or not claims.address_key:
-            raise HTTPException(404)
-        return claims
+            stop(connection, claims, Source.UNSUBSCRIBE_LINK)
+        return self._pages.answer("done", noun=NOUNS[claims.channel])

@@ -17,7 +17,7 @@ from sending import (
     recipients,
 )
 
-from comms_pipeline.dispatch.engine import Lane, LaneReport
+from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
 from comms_pipeline.dispatch.leases import Leases
 from comms_pipeline.dispatch.send import Settlement, run_lane, settle
 from comms_pipeline.domain.errors import ProviderMisconfigured
@@ -229,7 +229,7 @@ def test_a_stopped_lane_records_what_is_in_flight_and_claims_nothing_more(
         provider=sandbox.providers().for_lane(EMAIL_LANE),
         connect=ledger.connect,
         worker="w",
-        send_id=send_id,
+        scope=Scope(send_id=send_id),
         on_progress=lambda _: lane.stop(),
     )
     report = asyncio.run(lane.run())

@@ -11,7 +11,7 @@ from sending import EMAIL_LANE, ORGANISATION, SMS_LANE, Ledger, content, recipie
 from comms_pipeline.dispatch.leases import expire
 from comms_pipeline.dispatch.payload import pack, unpack
 from comms_pipeline.domain.message import Channel
-from comms_pipeline.ledger import batches
+from comms_pipeline.ledger import batches, operations
 from comms_pipeline.ledger.batches import Child, Claim, Progress
 
 SEND = "spring-1"
@@ -297,7 +297,7 @@ def test_progress_and_queue_count_messages_where_they_stand(ledger: Ledger) -> N
         claim(connection, limit=1)
         whole = batches.progress(connection, SEND)
         emails = batches.progress(connection, SEND, EMAIL_LANE)
-        queue = {(row["lane"], row["status"]): row["messages"] for row in batches.queue(connection)}
+        queue = {(row.lane, row.status): row.messages for row in operations.queue(connection)}
     assert (whole.waiting, whole.in_flight, whole.in_doubt) == (3, 4, 1)
     assert (emails.waiting, emails.in_flight, emails.in_doubt) == (2, 4, 1)
     assert emails.due_in_seconds is not None
@@ -306,6 +306,7 @@ def test_progress_and_queue_count_messages_where_they_stand(ledger: Ledger) -> N
         (EMAIL_LANE, "claimed"): 2,
         (EMAIL_LANE, "planned"): 2,
         (EMAIL_LANE, "sending"): 2,
+        (EMAIL_LANE, "settled"): 2,
         (EMAIL_LANE, "unknown"): 1,
         (SMS_LANE, "planned"): 1,
     }

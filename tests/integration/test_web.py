@@ -5,11 +5,7 @@ import hashlib
 import hmac
 import logging
 import re
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,11 +15,28 @@ from urllib.parse import urlencode
 import orjson
 import pytest
 import requests
-import uvicorn
+from browsing import (
+    AUDITED,
+    CONTACT_ID,
+    EMAIL_KEY,
+    LANDED,
+    MESSAGE_ID,
+    PHONE,
+    PHONE_KEY,
+    PUBLIC_URL,
+    SECRET,
+    SUPPRESSED,
+    Client,
+    Query,
+    emptied,
+    link,
+    serving,
+    web_ledger,
+    web_settings,
+)
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -32,12 +45,11 @@ from comms_pipeline.domain.addresses import address_key
 from comms_pipeline.domain.errors import InvalidSettings
 from comms_pipeline.domain.event import EventKind, SuppressionReason
 from comms_pipeline.domain.message import Channel
-from comms_pipeline.domain.tokens import Purpose, TokenKeys
+from comms_pipeline.domain.tokens import Purpose
 from comms_pipeline.ledger.feeds import Watermark
-from comms_pipeline.ledger.migrate import migrate
-from comms_pipeline.ledger.server import Server, connect, connect_to
+from comms_pipeline.ledger.server import Server, connect
 from comms_pipeline.ledger.suppressions import Suppression, lift, suppress, suppressed
-from comms_pipeline.providers.own_events import parse_unsubscribe
+from comms_pipeline.providers.own_events import parse
 from comms_pipeline.settings import Settings
 from comms_pipeline.web.app import create_app
 
@@ -45,14 +57,7 @@ PRIVATE_KEY = ec.derive_private_key(7, ec.SECP256R1())
 PUBLIC_KEY = base64.b64encode(
     PRIVATE_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 ).decode()
-SECRET = b"the secret of these tests"
 AUTH_TOKEN = "twilio-token"
-PUBLIC_URL = "https://mail.example.org"
-MESSAGE_ID = "11223344556677889900aabbccddeeff"
-CONTACT_ID = "c0" * 16
-EMAIL_KEY = address_key("ann@example.com", Channel.EMAIL, SECRET)
-PHONE = "+15005550006"
-PHONE_KEY = address_key(PHONE, Channel.SMS, SECRET)
 BOUNCE = {
     "event": "bounce",
     "type": "bounce",
@@ -62,57 +67,17 @@ BOUNCE = {
     "comms_message": MESSAGE_ID,
     "comms_org": "wedding",
 }
-Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 def settings(tmp_path: Path, **changed: object) -> Settings:
-    values: dict[str, Any] = {
-        "home": tmp_path,
-        "secret_key": SECRET.decode(),
-        "public_url": PUBLIC_URL,
-        "sendgrid_webhook_key": PUBLIC_KEY,
-        "twilio_auth_token": AUTH_TOKEN,
-    }
-    return Settings(_env_file=None, **(values | changed))
-
-
-class Client(requests.Session):
-    """A browser without curiosity: it follows no redirect."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__()
-        self._address = address
-
-    def request(self, method: str, path: str, **options: Any) -> requests.Response:  # type: ignore[override]
-        return super().request(method, self._address + path, **options | {"allow_redirects": False})
-
-
-@contextmanager
-def serving(app: FastAPI) -> Iterator[Client]:
-    """A client of the app, served by a real uvicorn on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, ws="none", access_log=False, log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    values = {"sendgrid_webhook_key": PUBLIC_KEY, "twilio_auth_token": AUTH_TOKEN}
+    return web_settings(tmp_path, **(values | changed))
 
 
 @pytest.fixture(scope="module")
 def database(postgres: Server) -> Server:
     """One migrated ledger for all tests of this file: `query` empties it for each."""
-    server = replace(postgres, database="web")
-    with connect_to(postgres, "postgres", autocommit=True) as connection:
-        connection.execute(f"create database {server.database}".encode())
-    migrate(server)
-    return server
+    return web_ledger(postgres, "web")
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +89,8 @@ def client(database: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(autouse=True)
 def query(database: Server) -> Iterator[Query]:
     """Runs a query on the ledger, which is empty at the start of every test."""
-    with connect(database, autocommit=True) as connection:
-        connection.execute("truncate landing, suppression, audit")
-        yield lambda statement: connection.execute(statement.encode()).fetchall()
-
-
-LANDED = "select provider, kind, query, body from landing order by landing_id"
-SUPPRESSED = """select organisation_id, channel, address_key, reason, source, contact_id
-                from suppression order by organisation_id, channel, reason"""
-AUDITED = "select actor, action, subject, details from audit order by audit_id"
+    with emptied(database) as run:
+        yield run
 
 
 def post_sendgrid(
@@ -159,14 +117,7 @@ def inbound(client: Client, body: str, **more: str) -> requests.Response:
 
 
 def unsubscribe_path(purpose: Purpose = Purpose.UNSUBSCRIBE, **changed: Any) -> str:
-    claims: dict[str, Any] = {
-        "organisation_id": "wedding",
-        "contact_id": CONTACT_ID,
-        "channel": Channel.EMAIL,
-        "message_id": MESSAGE_ID,
-        "address_key": EMAIL_KEY,
-    }
-    return "/u/" + TokenKeys.from_secret(SECRET).sign(purpose, **(claims | changed))
+    return link(purpose, path="/u/", **changed)
 
 
 # --- SendGrid -------------------------------------------------------------------------------------------
@@ -409,7 +360,7 @@ def test_one_click_unsubscribes_at_once(client: Client, query: Query, encoding: 
 def test_the_lake_learns_of_the_opt_out(client: Client, query: Query):
     client.post(unsubscribe_path())
     ((provider, kind, _, body),) = query(LANDED)
-    event = parse_unsubscribe(body)
+    event = parse(kind, body)
     assert (provider, kind) == ("comms", "unsubscribe")
     assert (event.kind, event.message_id, event.organisation_id) == (
         EventKind.UNSUBSCRIBED,
@@ -453,7 +404,7 @@ def test_the_pages_own_form_unsubscribes(client: Client, query: Query):
         "/u/nonsense",
         unsubscribe_path()[:-1],
         unsubscribe_path() + "A",
-        unsubscribe_path(Purpose.CLICK),
+        unsubscribe_path(Purpose.PREFERENCES),
         unsubscribe_path(address_key=b""),
         "/u/" + "A" * 5000,
         "/u/%00%ff",
@@ -546,7 +497,10 @@ def test_the_api_describes_itself(client: Client):
     response = client.get("/openapi.json")
     assert response.status_code == 200
     assert sorted(response.json()["paths"]) == [
+        "/c/{token}",
         "/health",
+        "/o/{token}",
+        "/p/{token}",
         "/u/{token}",
         "/webhooks/sendgrid",
         "/webhooks/twilio/inbound",
@@ -668,6 +622,22 @@ def test_the_first_reason_of_a_suppression_stays(database: Server, query: Query)
     assert [row[3] for row in query(SUPPRESSED)] == ["complained"]
 
 
+@pytest.mark.parametrize("is_at_once", [True, False], ids=["in-one-go", "afterwards"])
+def test_an_opt_out_gives_way_to_a_reason_nobody_can_take_back(
+    database: Server, query: Query, is_at_once: bool
+):
+    unsubscribed = suppression(reason=SuppressionReason.UNSUBSCRIBED)
+    complained = suppression(reason=SuppressionReason.COMPLAINED)
+    with connect(database) as connection:
+        if is_at_once:
+            assert suppress(connection, [unsubscribed, complained]) == 1
+        else:
+            assert suppress(connection, [unsubscribed]) == 1
+            assert suppress(connection, [complained]) == 1
+        assert suppress(connection, [unsubscribed, complained, complained]) == 0
+    assert [row[3] for row in query(SUPPRESSED)] == ["complained"]
+
+
 def test_suppressed_sees_the_own_organisation_and_everyone_only(database: Server):
     rows = [
         suppression(b"own-0123456789ab"),
@@ -704,6 +674,8 @@ def test_lifting_counts_and_audits_what_it_removed(database: Server, query: Quer
             "actor": "ops",
         }
         assert lift(connection, reasons=[SuppressionReason.BOUNCED], **arguments) == 0
+        stopped = [SuppressionReason.STOPPED]
+        assert lift(connection, reasons=stopped, sources=["elsewhere"], **arguments) == 0
         assert lift(connection, reasons=[SuppressionReason.STOPPED], **arguments) == 1
         assert lift(connection, reasons=[SuppressionReason.STOPPED], **arguments) == 0
     assert query(AUDITED)[-1] == ("ops", "lift", f"wedding/sms/{PHONE_KEY.hex()}", {"reason": "stopped"})

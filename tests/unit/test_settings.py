@@ -5,11 +5,15 @@ import os
 import pytest
 
 from comms_pipeline.domain.errors import InvalidSettings
+from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.tokens import Purpose, TokenKeys
 from comms_pipeline.settings import Settings, load_settings
+from comms_pipeline.stores import Stores
 
 SECRETS = {
     "COMMS_DATABASE_URL": "postgresql://comms:hush-database@db.internal:5433/comms",
     "COMMS_SECRET_KEY": "hush-key",
+    "COMMS_LINK_KEYS": "2:hush-link-key-2-0123456789-0123456789",
     "COMMS_SENDGRID_API_KEY": "hush-sendgrid",
     "COMMS_TWILIO_AUTH_TOKEN": "hush-twilio",
 }
@@ -99,6 +103,16 @@ def test_unknown_variables_are_passed_over(home, monkeypatch):
         ("COMMS_PUBLIC_URL", "ftp://mail.example.org", "http or https address"),
         ("COMMS_PUBLIC_URL", "https://[mail", "http or https address"),
         ("COMMS_PUBLIC_URL", "https://mail.example.org\r\nX: y", "http or https address"),
+        ("COMMS_LINK_KEYS", "hush" * 9, "entry 1 must begin with an id from 2 to 255 and a colon"),
+        ("COMMS_LINK_KEYS", f"1:{'hush' * 9}", "entry 1 must begin with an id from 2 to 255"),
+        ("COMMS_LINK_KEYS", f"256:{'hush' * 9}", "entry 1 must begin with an id from 2 to 255"),
+        ("COMMS_LINK_KEYS", f"-2:{'hush' * 9}", "entry 1 must begin with an id from 2 to 255"),
+        ("COMMS_LINK_KEYS", f"٣:{'hush' * 9}", "entry 1 must begin with an id from 2 to 255"),
+        ("COMMS_LINK_KEYS", f"2:{'hush' * 8},hush", "entry 2 must begin with an id from 2 to 255"),
+        ("COMMS_LINK_KEYS", "2:", "the secret of key 2 has less than 32 characters"),
+        ("COMMS_LINK_KEYS", f"2:{'hush' * 9},3:{'hush' * 7}", "the secret of key 3 has less than 32"),
+        ("COMMS_LINK_KEYS", f"2:{'hush' * 8},2:{'hush' * 9}", "key 2 is there twice"),
+        ("COMMS_LINK_KEYS", f"2:{'hush' * 8},3:{'hush' * 8}", "key 3 has the secret of another key"),
         ("COMMS_SENDGRID_BASE_URL", "https://", "http or https address"),
         ("COMMS_TWILIO_BASE_URL", "https://api.twilio.com:port", "http or https address"),
         ("COMMS_DATABASE_URL", "mysql://u:hush@db/comms", "postgresql://user:password@host"),
@@ -139,6 +153,37 @@ def test_a_trailing_slash_of_an_address_goes(home):
     )
 
 
+def open_token(keys: TokenKeys) -> str:
+    return keys.sign(Purpose.OPEN, organisation_id="o", channel=Channel.EMAIL, message_id="ab" * 16)
+
+
+def test_links_are_signed_with_the_newest_key_and_old_ones_stay_valid(home, monkeypatch):
+    monkeypatch.setenv("COMMS_SECRET_KEY", "the first secret")
+    first = load_settings(home).token_keys
+    monkeypatch.setenv("COMMS_LINK_KEYS", f"7:{'seventh' * 5}, 2:{'second' * 6},")
+    rotated = Stores(load_settings(home)).token_keys
+
+    assert (first.current_id, rotated.current_id) == (1, 7)
+    assert rotated.verify(open_token(first), Purpose.OPEN) is not None
+    assert rotated.verify(open_token(rotated), Purpose.OPEN) is not None
+    monkeypatch.setenv("COMMS_LINK_KEYS", f"2:{'second' * 6}")
+    assert load_settings(home).token_keys.verify(open_token(rotated), Purpose.OPEN) is None
+
+
+def test_an_empty_list_of_link_keys_leaves_the_first(home, monkeypatch):
+    monkeypatch.setenv("COMMS_SECRET_KEY", "the first secret")
+    monkeypatch.setenv("COMMS_LINK_KEYS", "")
+
+    assert load_settings(home).token_keys.current_id == 1
+
+
+def test_without_a_secret_key_nothing_is_signed(home, monkeypatch):
+    monkeypatch.setenv("COMMS_LINK_KEYS", f"2:{'second' * 6}")
+
+    with pytest.raises(InvalidSettings, match="COMMS_SECRET_KEY: is empty"):
+        _ = load_settings(home).token_keys
+
+
 def test_secrets_show_nowhere(home, monkeypatch):
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
@@ -153,4 +198,4 @@ def test_secrets_show_nowhere(home, monkeypatch):
 def test_every_setting_that_is_a_secret_is_kept_as_one():
     kept = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 
-    assert kept == {"database_url", "secret_key", "sendgrid_api_key", "twilio_auth_token"}
+    assert kept == {"database_url", "secret_key", "link_keys", "sendgrid_api_key", "twilio_auth_token"}
