@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from comms_pipeline.cli import campaigns, contacts, demo, health, services, warehouse
+from comms_pipeline.cli import campaigns, contacts, demo, health, sends, services, templates, warehouse
 from comms_pipeline.cli.console import err
 from comms_pipeline.domain.errors import CommsError
 
@@ -18,10 +18,18 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 campaigns_app = typer.Typer(help="Campaigns as code: apply, list, plan.", no_args_is_help=True)
+templates_app = typer.Typer(help="Templates: list, check, preview.", no_args_is_help=True)
 import_app = typer.Typer(help="Bring data in.", no_args_is_help=True)
+sends_app = typer.Typer(help="Sends: list, pause, resume, cancel.", no_args_is_help=True)
+dead_app = typer.Typer(help="Messages whose every attempt failed in passing.", no_args_is_help=True)
+quotas_app = typer.Typer(help="How many messages may go per hour or day.", no_args_is_help=True)
 db_app = typer.Typer(help="The embedded Postgres.", no_args_is_help=True)
 serve_app = typer.Typer(help="Run one service in the foreground (`comms up` runs all).", no_args_is_help=True)
 app.add_typer(campaigns_app, name="campaigns")
+app.add_typer(templates_app, name="templates")
+app.add_typer(sends_app, name="sends")
+app.add_typer(dead_app, name="dead-letters")
+app.add_typer(quotas_app, name="quotas")
 app.add_typer(import_app, name="import")
 app.add_typer(db_app, name="db")
 app.add_typer(serve_app, name="serve")
@@ -31,6 +39,18 @@ app.command("demo")(demo.demo)
 app.command("send")(campaigns.send)
 app.command("status")(health.status)
 app.command("doctor")(health.doctor)
+app.command("queue")(sends.queue)
+app.command("stop")(sends.stop)
+app.command("start")(sends.start)
+app.command("worker")(sends.worker)
+sends_app.command("list")(sends.list_sends)
+sends_app.command("pause")(sends.pause)
+sends_app.command("resume")(sends.resume)
+sends_app.command("cancel")(sends.cancel)
+dead_app.command("list")(sends.dead_letters)
+dead_app.command("retry")(sends.retry_dead)
+quotas_app.command("list")(sends.list_quotas)
+quotas_app.command("set")(sends.set_quota)
 app.command("query")(warehouse.query)
 app.command("shell")(warehouse.shell)
 app.command("up")(services.up)
@@ -39,6 +59,9 @@ app.command("clean")(services.clean)
 campaigns_app.command("apply")(campaigns.apply)
 campaigns_app.command("list")(campaigns.list_campaigns)
 campaigns_app.command("plan")(campaigns.plan)
+templates_app.command("list")(templates.list_templates)
+templates_app.command("check")(templates.check)
+templates_app.command("preview")(templates.preview)
 import_app.command("contacts")(contacts.import_contacts)
 db_app.command("start")(services.start_database_command)
 db_app.command("stop")(services.stop_database)

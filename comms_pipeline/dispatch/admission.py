@@ -50,7 +50,9 @@ def _checked(connection: psycopg.Connection, claims: Sequence[Claim]) -> list[Ad
     payloads = {claim.batch_id: unpack(claim.payload) for claim in claims}
     keys: dict[tuple[str, Channel], list[bytes]] = defaultdict(list)
     for claim in claims:
-        keys[claim.organisation_id, Channel(claim.channel)] += payloads[claim.batch_id]["address_key"].to_list()
+        keys[claim.organisation_id, Channel(claim.channel)] += payloads[claim.batch_id][
+            "address_key"
+        ].to_list()
     # One question per organisation: the claims of a lane are of one channel.
     suppressed = {
         (organisation_id, channel): suppressions.suppressed(connection, organisation_id, channel, asked)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from comms_pipeline.dispatch.operations import sweep_cancelled
 from comms_pipeline.dispatch.payload import pack, unpack
 from comms_pipeline.domain.outcome import OutcomeStatus
 from comms_pipeline.ledger import batches
@@ -22,11 +23,15 @@ class Leases:
 
 
 def expire(connection: psycopg.Connection) -> int:
-    """Take over what dead workers left: claims are due again, sendings are unknown. Returns batches touched."""
+    """Take over what dead workers left: claims are due again, sendings are unknown. Returns batches touched.
+
+    What came back of cancelled sends is cancelled.
+    """
     with connection.transaction():
         returned = batches.expire_claims(connection)
         doubtful = batches.expire_sending(connection)
         for batch_id, send_id, payload in doubtful:
             results = same_result(unpack(payload), OutcomeStatus.UNKNOWN)
             batches.record_outcome(connection, batch_id=batch_id, send_id=send_id, results=pack(results))
+    sweep_cancelled(connection)
     return len(returned) + len(doubtful)

@@ -48,6 +48,7 @@ class Send:
     requested_run_at: datetime | None
     created_at: datetime
     completed_at: datetime | None
+    status_reason: str | None = None
 
 
 def put_organisation(connection: psycopg.Connection, organisation: Organisation) -> None:

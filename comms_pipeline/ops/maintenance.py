@@ -3,16 +3,17 @@
 import dagster as dg
 
 from comms_pipeline.lake.maintain import maintain
-from comms_pipeline.ledger import feeds
+from comms_pipeline.ledger import feeds, operations
 from comms_pipeline.ledger.feeds import Feed
 from comms_pipeline.loader.watermarks import read_watermark
 from comms_pipeline.resources.stores import StoresResource
 
 
 class MaintenanceConfig(dg.Config):
-    """How long rows stay in the ledger's feeds after the lake holds them."""
+    """How long rows stay in the ledger after the lake holds them, and dead letters after they died."""
 
     keep_days: int = 30
+    keep_dead_days: int = 90
 
 
 @dg.op(
@@ -25,8 +26,17 @@ def tidy_stores(context: dg.OpExecutionContext, config: MaintenanceConfig, store
             feed: feeds.purge(ledger, feed, read_watermark(cursor, feed), keep_days=config.keep_days)
             for feed in Feed
         }
+        with ledger.transaction():
+            deleted = operations.purge(
+                ledger, keep_days=config.keep_days, keep_dead_days=config.keep_dead_days
+            )
     maintain(stores.lake, now=stores.now())
-    context.add_output_metadata({f"purged_{feed}": count for feed, count in purged.items()})
+    context.add_output_metadata(
+        {
+            **{f"purged_{feed}": count for feed, count in purged.items()},
+            **{f"purged_{what}": count for what, count in deleted.items()},
+        }
+    )
 
 
 @dg.job(

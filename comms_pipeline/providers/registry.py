@@ -80,7 +80,7 @@ class Providers:
     def lane_for(self, channel: Channel) -> str:
         """The lane of a channel: the first that is configured. Raises `ProviderMisconfigured` as `for_lane` does."""
         lanes = [lane for lane in _BUILDERS if lane.startswith(f"{channel}:")]
-        configured = next(filter(self._is_configured, lanes), None)
+        configured = next(filter(self.is_configured, lanes), None)
         if configured is None:
             self.for_lane(next(iter(lanes), f"{channel}:"))
         return str(configured)
@@ -89,7 +89,7 @@ class Providers:
         """The lane that takes over when this one's provider is down: the next configured one of its channel."""
         lanes = [each for each in _BUILDERS if each.startswith(lane.partition(":")[0] + ":")]
         later = lanes[lanes.index(lane) + 1 :] if lane in lanes else []
-        return next(filter(self._is_configured, later), None)
+        return next(filter(self.is_configured, later), None)
 
     def rate(self, lane: str) -> Rate | None:
         """How fast the lane may send; None is as fast as the provider takes it."""
@@ -99,7 +99,8 @@ class Providers:
         # The sandbox is ours: nobody has to be spared.
         return None if self._settings.sandbox else _RATES.get(lane)
 
-    def _is_configured(self, lane: str) -> bool:
+    def is_configured(self, lane: str) -> bool:
+        """Whether the settings have what the lane needs."""
         try:
             self.for_lane(lane)
         except ProviderMisconfigured:
