@@ -1,4 +1,7 @@
-"""A real Postgres for the tests: one server for each test process, three fresh databases for each test."""
+"""A real Postgres for the tests: one server for each test process, three fresh databases for each test.
+
+And how many examples property tests draw: 100, or 1,000 with `--hypothesis-profile=thorough`; some draw a multiple.
+"""
 
 import secrets
 from collections.abc import Iterator
@@ -7,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sending import Ledger, SandboxProcess
 
@@ -15,6 +19,13 @@ from comms_pipeline.ledger.migrate import migrate
 from comms_pipeline.ledger.server import Database, Server, connect_to
 from comms_pipeline.settings import load_settings
 from comms_pipeline.stores import Stores
+
+_SLOW_STARTS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_SLOW_STARTS)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1000)
+# Hypothesis has chosen one of its own by now; a profile asked for by name still takes its place.
+if settings.get_current_profile_name() in ("default", "ci"):
+    settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

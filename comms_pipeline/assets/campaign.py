@@ -22,7 +22,8 @@ from comms_pipeline.resources.stores import StoresResource
 def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Select the audience of the partition's send."""
     send = stages.context_of(stores, context.partition_key)
-    count = stages.write_audience(stores, send)
+    with stages.failing(stores, send.send.send_id):
+        count = stages.write_audience(stores, send)
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": count,
@@ -46,7 +47,8 @@ def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Ma
 def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Run all rules over the whole audience."""
     send = stages.context_of(stores, context.partition_key)
-    decisions = stages.write_decisions(stores, send)
+    with stages.failing(stores, send.send.send_id):
+        decisions = stages.write_decisions(stores, send)
     with stores.lake.reader() as cursor:
         exclusions = stages.exclusions(cursor, send.send.send_id)
     return dg.MaterializeResult(
@@ -84,7 +86,8 @@ def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg
 def messages(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
     """Plan the messages; a template that cannot be rendered for everybody fails here, before anything is sent."""
     send = stages.context_of(stores, context.partition_key)
-    added = stages.write_messages(stores, send)
+    with stages.failing(stores, send.send.send_id):
+        added = stages.write_messages(stores, send)
     with stores.lake.reader() as cursor:
         funnel = stages.funnel(cursor, send.send.send_id)
     is_unique = funnel.messages == funnel.distinct_messages

@@ -180,7 +180,9 @@ class Lane:
         if self._scope.is_endless:
             with claiming.transaction():
                 due_in = batches.next_due(claiming, self._lane, self._scope.least_priority)
-            soon = _LONGEST_SLEEP_SECONDS if due_in is None else max(due_in, 0.01)
+            # What is due and yet not ours is stopped, or in other hands: no reason to ask without end.
+            due_in = _IDLE_SECONDS if due_in is not None and due_in <= 0 else due_in
+            soon = _LONGEST_SLEEP_SECONDS if due_in is None else due_in
             return min(max(soon, rest), _LONGEST_SLEEP_SECONDS)
         if self._scope.send_id is None:
             return None
@@ -211,7 +213,8 @@ class Lane:
             batches.postpone(claiming, admission.postponed)
             going = [job.claim for job in admission.admitted]
             marked = batches.mark_sending(claiming, going, lease_seconds=self._leases.sending_seconds)
-            batches.release_claims(claiming, [claim for claim in going if claim.batch_id not in marked])
+            if len(marked) < len(going):
+                batches.release_claims(claiming, [claim for claim in going if claim.batch_id not in marked])
         return [job for job in admission.admitted if job.claim.batch_id in marked]
 
     def _load_contents(self, connection: psycopg.Connection, wanted: set[str]) -> None:
@@ -249,8 +252,7 @@ class Lane:
                 retry_after_seconds=0.0,
                 stop=self.report.stopped_by,
             )
-        # A request that begins late must still end within the lease.
-        latest = until - self._leases.request_seconds
+        latest = until - self._leases.margin_seconds
         return await self._provider.send(
             Envelope(
                 batch_id=job.claim.batch_id,

@@ -10,6 +10,9 @@ from comms_pipeline.domain.outcome import OutcomeStatus
 from comms_pipeline.ledger import batches
 from comms_pipeline.providers.base import same_result
 
+_REQUEST_SECONDS = 35.0
+"""A little more than the longest time one request may take."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Leases:
@@ -18,8 +21,11 @@ class Leases:
     claim_seconds: float = 60.0
     sending_seconds: float = 120.0
     """From the mark on. No byte leaves later: whoever finds the batch then asks the provider about it."""
-    request_seconds: float = 35.0
-    """Longest time one request may take; none begins when less of the lease is left."""
+
+    @property
+    def margin_seconds(self) -> float:
+        """No request begins when less than this is left of a lease: it has to end within it."""
+        return min(_REQUEST_SECONDS, self.sending_seconds / 2)
 
 
 def expire(connection: psycopg.Connection) -> int:

@@ -5,6 +5,7 @@ there is nothing to wait for.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import psycopg
@@ -14,6 +15,9 @@ from comms_pipeline.ledger import limits
 
 _LOT_SECONDS = 0.25
 """A lot is what the rate gives in this time: few round trips, and little is lost when a process dies."""
+
+_AT_ONCE = 0.001
+"""Too late for this lease, but as soon as anybody takes it up again."""
 
 
 class Pacer:
@@ -26,6 +30,7 @@ class Pacer:
         self._connection: psycopg.Connection | None = None
         self._tokens = 0
         self._turn = asyncio.Lock()
+        self._opening = threading.Lock()
 
     async def wait(self, until: float) -> float:
         """Wait for one request's turn: 0 when it may go, else the seconds it would have to wait beyond `until`.
@@ -33,7 +38,7 @@ class Pacer:
         `until` is in the loop's own time.
         """
         if self._rate is None:
-            return 0.0
+            return 0.0 if asyncio.get_running_loop().time() < until else _AT_ONCE
         async with self._turn:
             while self._tokens < 1:
                 lot = max(1, int(self._rate.per_second * _LOT_SECONDS))
@@ -41,7 +46,7 @@ class Pacer:
                 self._tokens = grant.granted
                 if not grant.granted:
                     if asyncio.get_running_loop().time() + grant.wait_seconds >= until:
-                        return max(grant.wait_seconds, 0.001)
+                        return max(grant.wait_seconds, _AT_ONCE)
                     await asyncio.sleep(grant.wait_seconds)
             self._tokens -= 1
             return 0.0
@@ -69,8 +74,10 @@ class Pacer:
         return limits.take_tokens(self._open(), self._lane, rate, wanted)
 
     def _open(self) -> psycopg.Connection:
-        if self._connection is None:
-            self._connection = self._connect()
-            if self._rate is not None:
-                limits.open_bucket(self._connection, self._lane, self._rate)
-        return self._connection
+        # Batches that end at the same moment report from threads of their own.
+        with self._opening:
+            if self._connection is None:
+                self._connection = self._connect()
+                if self._rate is not None:
+                    limits.open_bucket(self._connection, self._lane, self._rate)
+            return self._connection

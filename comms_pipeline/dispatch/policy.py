@@ -63,4 +63,6 @@ def judge(payload: pl.DataFrame, report: SendReport, *, attempt: int, randomness
 
 def _with_status(payload: pl.DataFrame, results: pl.DataFrame, status: OutcomeStatus) -> pl.DataFrame:
     ids = results.filter(pl.col("status") == status)["message_id"]
+    if ids.is_empty():
+        return payload.clear()
     return payload.filter(pl.col("message_id").is_in(ids.implode()))

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from comms_pipeline.dispatch.engine import Lane, Scope
+from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
+from comms_pipeline.dispatch.leases import Leases
 from comms_pipeline.dispatch.reconcile import reconcile
 from comms_pipeline.dispatch.send import worker_name
-from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.domain.errors import CommsError, DatabaseUnavailable
 from comms_pipeline.ledger import operations
 from comms_pipeline.providers.registry import Providers
 
@@ -28,23 +29,29 @@ _RECONCILE_EVERY_SECONDS = 30.0
 
 
 class Worker:
-    """Runs lanes until `stop`. `least_priority` 1 leaves bulk sends to their Dagster runs."""
+    """Runs lanes until `stop`. `least_priority` 1 leaves bulk sends to their Dagster runs.
+
+    `providers` makes a set of its own for each user: reconciliation opens and closes providers while lanes send.
+    """
 
     def __init__(
         self,
         *,
         connect: Callable[[], psycopg.Connection],
         conninfo: str,
-        providers: Providers,
+        providers: Callable[[], Providers],
         lanes: list[str],
         least_priority: int,
+        leases: Leases = Leases(),
         reconcile_after_seconds: float = 300.0,
     ) -> None:
         self._connect = connect
         self._conninfo = conninfo
-        self._providers = providers
+        self._providers = providers()
+        self._asked = providers()
         self._lanes = lanes
         self._scope = Scope(least_priority=least_priority, is_endless=True)
+        self._leases = leases
         self._reconcile_after_seconds = reconcile_after_seconds
         self._running: dict[str, Lane] = {}
         self._stopping = asyncio.Event()
@@ -76,21 +83,25 @@ class Worker:
                 scope=self._scope,
                 rate=self._providers.rate(name),
                 stand_in=self._providers.stand_in(name),
+                leases=self._leases,
             )
             self._running[name] = lane
             try:
-                report = await lane.run()
-            except psycopg.OperationalError as error:
+                await self._heed(name, await lane.run())
+            except (psycopg.OperationalError, DatabaseUnavailable) as error:
+                # Lost while connected, or not there when we connect.
                 _log.warning("%s: the database is lost (%s)", name, type(error).__name__)
                 await self._rest(_RECONNECT_SECONDS)
-                continue
-            if report.stopped_by is not None:
-                _log.error("%s stopped: %s", name, report.stopped_by)
-                await self._rest(_MISCONFIGURED_SECONDS)
-            elif report.handed_over_to is not None:
-                _log.warning("%s is down: %s stands in", name, report.handed_over_to)
-                await asyncio.to_thread(self._hand_over, name, report.handed_over_to)
-                await self._rest(_MISCONFIGURED_SECONDS)
+
+    async def _heed(self, name: str, report: LaneReport) -> None:
+        """Do what the end of a lane asks for."""
+        if report.stopped_by is not None:
+            _log.error("%s stopped: %s", name, report.stopped_by)
+            await self._rest(_MISCONFIGURED_SECONDS)
+        elif report.handed_over_to is not None:
+            _log.warning("%s is down: %s stands in", name, report.handed_over_to)
+            await asyncio.to_thread(self._hand_over, name, report.handed_over_to)
+            await self._rest(_MISCONFIGURED_SECONDS)
 
     def _hand_over(self, from_lane: str, to_lane: str) -> None:
         with self._connect() as connection:
@@ -123,7 +134,7 @@ class Worker:
             try:
                 await reconcile(
                     self._connect,
-                    self._providers,
+                    self._asked,
                     older_than_seconds=self._reconcile_after_seconds,
                     now=datetime.now(UTC),
                 )

@@ -83,10 +83,10 @@ def lift(
 def suppressed(
     connection: psycopg.Connection[Any], organisation_id: str, channel: Channel, keys: list[bytes]
 ) -> set[bytes]:
-    """Which of `keys` the organisation must not reach: its own suppressions and those for every one."""
+    """Which of `keys` (16 bytes each) the organisation must not reach: its own suppressions and those for every one."""
     rows = connection.execute(
         named_queries(_SQL)["suppressed"],
-        {"organisation_id": organisation_id, "channel": channel.value, "address_keys": keys},
+        {"organisation_id": organisation_id, "channel": channel.value, "address_keys": b"".join(keys)},
     ).fetchall()
     return {bytes(row[0]) for row in rows}
 

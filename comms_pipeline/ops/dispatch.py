@@ -3,6 +3,7 @@
 No retry policy anywhere here: what is sent twice is decided by the ledger alone.
 """
 
+import time
 from collections.abc import Iterator
 
 import dagster as dg
@@ -38,7 +39,8 @@ def enqueue(context: dg.OpExecutionContext, stores: StoresResource) -> Iterator[
     send = stages.context_of(stores, context.partition_key)
     if send.send.status in _STOPPED:
         raise _not_sent(send.send)
-    added = stages.enqueue_plan(stores, send)
+    with stages.failing(stores, send.send.send_id):
+        added = stages.enqueue_plan(stores, send)
     with stores.ledger() as ledger:
         if not sends.start_send(ledger, send.send.send_id):
             # Stopped meanwhile: what is queued stays there, and nobody may claim it.
@@ -57,6 +59,7 @@ def _not_sent(send: Send) -> dg.Failure:
 def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str) -> dict[str, int]:
     """Messages by outcome of this run of the lane."""
     reporter = _ProgressLog(context)
+    started = time.monotonic()
     try:
         report = dispatch.run_lane(
             stores.ledger,
@@ -67,8 +70,20 @@ def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str)
         )
     except CommsError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    with stores.ledger() as ledger:
+        left = batches.progress(ledger, context.partition_key, lane)
     context.add_output_metadata(
-        {"lane": lane, "batches": report.batches, **report.counts, "last_error": report.last_error or "none"}
+        {
+            # Another lane's name when this one's provider was down.
+            "lane": report.lane,
+            "batches": report.batches,
+            **report.counts,
+            "messages_per_second": round(sum(report.counts.values()) / (time.monotonic() - started), 1),
+            "waiting": left.waiting,
+            "in_flight_elsewhere": left.in_flight,
+            "in_doubt": left.in_doubt,
+            "last_error": report.last_error or "none",
+        }
     )
     return report.counts
 
@@ -122,14 +137,18 @@ def dispatch_asset(messages: None) -> dict[str, int]:
 
 
 class _ProgressLog:
-    """Logs progress of a lane at every doubling, so that a long send stays readable."""
+    """Logs progress and rate of a lane at every doubling, so that a long send stays readable."""
 
     def __init__(self, context: dg.OpExecutionContext) -> None:
         self._context = context
         self._next = 1
+        self._started = time.monotonic()
 
     def log(self, report: LaneReport) -> None:
         """Called after every recorded batch."""
         if report.batches >= self._next:
             self._next = report.batches * 2
-            self._context.log.info(f"{report.lane}: {report.batches:,} batches, {report.counts}")
+            rate = sum(report.counts.values()) / (time.monotonic() - self._started)
+            self._context.log.info(
+                f"{report.lane}: {report.batches:,} batches, {report.counts}, {rate:,.0f} messages/s"
+            )

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from comms_pipeline.personalization.expressions import evaluate, evaluate_truth
 from comms_pipeline.personalization.fragments import FragmentRunner, WholePart
 from comms_pipeline.personalization.inheritance import Program
+from comms_pipeline.personalization.locale_filters import LocaleFilters
 from comms_pipeline.personalization.names import assigned_names
 from comms_pipeline.personalization.opaque import OpaqueRenderer
 from comms_pipeline.personalization.rows import Binding, Scope, Slice
@@ -265,7 +266,7 @@ class Interpreter:
 
         def compute() -> Value | None:
             try:
-                return evaluate(node, view, autoescape=self._is_html(part))
+                return evaluate(node, view, self._filters(part))
             except NotColumnar:
                 return None
 
@@ -277,7 +278,7 @@ class Interpreter:
     def _truth(self, part: str, node: nodes.Expr, scope: Scope, rows: Slice) -> bool | pl.Series:
         """Whether an expression holds on each row, or on all. Raises TemplateError where Jinja2 raises."""
         try:
-            return evaluate_truth(node, _View(self, part, scope, rows), autoescape=self._is_html(part))
+            return evaluate_truth(node, _View(self, part, scope, rows), self._filters(part))
         except NotColumnar:
             answer = self._fragments.render("test", part, node, scope, rows)
             return answer == "1"
@@ -305,6 +306,9 @@ class Interpreter:
 
     def _is_html(self, part: str) -> bool:
         return self._program.sources[part].is_html
+
+    def _filters(self, part: str) -> LocaleFilters:
+        return LocaleFilters(language=self._program.language, is_html=self._is_html(part))
 
 
 class _View:

@@ -9,15 +9,17 @@ from jinja2 import DictLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from comms_pipeline.personalization.filters import FILTERS
+from comms_pipeline.personalization.locale_filters import LocaleFilters
+from comms_pipeline.personalization.locales import DEFAULT_LANGUAGE
 
 # `random` breaks "the same input gives the same message".
 _WITHHELD_FILTERS = ("random",)
 
 
 def template_environment(
-    *, is_html: bool, includes: Mapping[str, str] | None = None
+    *, is_html: bool, includes: Mapping[str, str] | None = None, language: str = DEFAULT_LANGUAGE
 ) -> ImmutableSandboxedEnvironment:
-    """The environment of one part: autoescape for HTML, strict undefined, no globals, our filters.
+    """The environment of one part: autoescape for HTML, strict undefined, no globals, our filters for `language`.
 
     Nothing is folded by the optimizer: a constant expression may be hostile too.
     """
@@ -33,7 +35,7 @@ def template_environment(
     environment.globals.clear()
     for name in _WITHHELD_FILTERS:
         del environment.filters[name]
-    environment.filters.update(
-        {name: forms.python for name, forms in FILTERS.items() if forms.python is not None}
-    )
+    localized = LocaleFilters(language=language, is_html=is_html)
+    ours = {name: forms.function(localized) for name, forms in FILTERS.items()}
+    environment.filters.update({name: function for name, function in ours.items() if function is not None})
     return environment

@@ -5,13 +5,17 @@ an empty list) need not be feared: each form looks before it computes. Statement
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import polars as pl
 from jinja2 import nodes
 from markupsafe import Markup
 
-from comms_pipeline.personalization.filters import FILTERS, FilterCall, fixed_point
+from comms_pipeline.personalization.distinct import Distinct
+from comms_pipeline.personalization.filter_columns import FilterCall, fixed_point
+from comms_pipeline.personalization.filters import FILTERS, FilterForms
+from comms_pipeline.personalization.locale_filters import LocaleFilters
 from comms_pipeline.personalization.operators import (
     arithmetic,
     compare,
@@ -19,6 +23,7 @@ from comms_pipeline.personalization.operators import (
     is_one_of,
     negated,
 )
+from comms_pipeline.personalization.value_tests import VALUE_TESTS
 from comms_pipeline.personalization.values import (
     Column,
     Const,
@@ -61,26 +66,29 @@ class Rows(Protocol):
         ...
 
 
-def evaluate(node: nodes.Expr, rows: Rows, *, autoescape: bool) -> Value:
-    """The value of an expression on rows. Raises NotColumnar where only Jinja2 itself knows the answer."""
+def evaluate(node: nodes.Expr, rows: Rows, filters: LocaleFilters) -> Value:
+    """The value of an expression on rows; `filters` are those of its part.
+
+    Raises NotColumnar where only Jinja2 itself knows the answer.
+    """
     try:
-        return _Evaluator(rows, autoescape).value(node)
+        return _Evaluator(rows, filters).value(node)
     except (pl.exceptions.PolarsError, OverflowError):
         raise NotColumnar from None
 
 
-def evaluate_truth(node: nodes.Expr, rows: Rows, *, autoescape: bool) -> bool | pl.Series:
+def evaluate_truth(node: nodes.Expr, rows: Rows, filters: LocaleFilters) -> bool | pl.Series:
     """Whether an expression holds, per row or for all rows. Raises NotColumnar as `evaluate` does."""
     try:
-        return _Evaluator(rows, autoescape).truth(node)
+        return _Evaluator(rows, filters).truth(node)
     except (pl.exceptions.PolarsError, OverflowError):
         raise NotColumnar from None
 
 
 class _Evaluator:
-    def __init__(self, rows: Rows, autoescape: bool) -> None:
+    def __init__(self, rows: Rows, filters: LocaleFilters) -> None:
         self._rows = rows
-        self._autoescape = autoescape
+        self._filters = filters
 
     def value(self, node: nodes.Expr) -> Value:
         form = _FORMS.get(type(node))
@@ -102,7 +110,7 @@ class _Evaluator:
         open_rows = ~first if decides else first
         if not open_rows.any():
             return first
-        second = _Evaluator(self._rows.where(open_rows), self._autoescape).truth(node.right)
+        second = _Evaluator(self._rows.where(open_rows), self._filters).truth(node.right)
         positions = split(open_rows)
         if isinstance(second, bool):
             second = repeated(second, len(positions[0]))
@@ -121,7 +129,7 @@ class _Evaluator:
         if condition is False:
             return self.value(no)
         sides = [
-            _Evaluator(self._rows.where(mask), self._autoescape).value(node)
+            _Evaluator(self._rows.where(mask), self._filters).value(node)
             for mask, node in ((condition, yes), (~condition, no))
         ]
         return merge(condition, sides[0], sides[1])
@@ -239,17 +247,11 @@ class _Evaluator:
         if isinstance(value, Const) and isinstance(filled, Column) and not named:
             return _required(fixed_point(value.value, filled))
         forms = FILTERS.get(node.name)
-        if forms is None or forms.columns is None or isinstance(value, Missing):
+        if forms is None or isinstance(value, Missing):
             raise NotColumnar
-        constants = tuple(_scalar(argument) for argument in arguments)
-        call = FilterCall(
-            value=_lifted(value),
-            arguments=constants,
-            named={name: _scalar(argument) for name, argument in named.items()},
-            autoescape=self._autoescape,
-        )
-        result = _required(forms.columns(call))
-        return result if isinstance(value, Column) else _lowered(result)
+        if forms.localized is not None:
+            return _mapped(partial(forms.localized, self._filters), [value, *arguments], named)
+        return _by_column(forms, value, arguments, named)
 
     def _default(self, value: Value, arguments: list[Value], named: dict[str, Value]) -> Value:
         given = {**dict(zip(("default_value", "boolean"), arguments, strict=False)), **named}
@@ -278,7 +280,7 @@ class _Evaluator:
             return self._contains(value, node.args[0])
         if node.name == "divisibleby" and len(node.args) == 1:
             return compare("eq", arithmetic("%", value, self.value(node.args[0])), Const(value=0))
-        form = _TESTS.get(node.name)
+        form = VALUE_TESTS.get(node.name)
         if form is None or node.args:
             raise NotColumnar
         return form(value)
@@ -296,6 +298,38 @@ def _required(value: Value | None) -> Value:
     if value is None:
         raise NotColumnar
     return value
+
+
+def _by_column(
+    forms: FilterForms, value: Const | Column, arguments: list[Value], named: dict[str, Value]
+) -> Value:
+    if forms.columns is None:
+        raise NotColumnar
+    call = FilterCall(
+        value=_lifted(value),
+        arguments=tuple(_scalar(argument) for argument in arguments),
+        named={name: _scalar(argument) for name, argument in named.items()},
+    )
+    result = _required(forms.columns(call))
+    return result if isinstance(value, Column) else _lowered(result)
+
+
+def _mapped(function: Callable[..., str], arguments: list[Value], named: dict[str, Value]) -> Value:
+    """The very function Jinja2 would call, once for each distinct combination of its inputs."""
+    given = [*arguments, *named.values()]
+    inputs = [value for value in given if not isinstance(value, Missing) and not value.is_markup]
+    if len(inputs) < len(given):
+        raise NotColumnar
+    groups = Distinct(inputs)
+    try:
+        texts = [
+            function(*row[: len(arguments)], **dict(zip(named, row[len(arguments) :], strict=True)))
+            for row in groups.rows()
+        ]
+    except Exception:
+        raise NotColumnar from None  # Jinja2 will raise the same, and the renderer reports it
+    text = groups.spread(texts)
+    return Const(value=text) if isinstance(text, str) else Column(series=text)
 
 
 def _scalar(value: Value) -> Scalar:
@@ -332,52 +366,6 @@ def _filtered(value: Const | Column, mask: pl.Series) -> Value:
     )
 
 
-def _test_none(value: Value) -> Value:
-    if isinstance(value, Column):
-        return Column(series=value.series.is_null())
-    return Const(value=isinstance(value, Const) and value.value is None)
-
-
-def _kind_test(
-    is_kind: Callable[[pl.DataType], bool], python: Callable[[object], bool]
-) -> Callable[[Value], Value]:
-    """A test that depends on the type alone, which None does not pass."""
-
-    def test(value: Value) -> Value:
-        if isinstance(value, Missing):
-            return Const(value=False)
-        if isinstance(value, Const):
-            return Const(value=python(value.value))
-        if not is_kind(value.series.dtype):
-            return Const(value=False)
-        return Column(series=value.series.is_not_null())
-
-    return test
-
-
-def _parity_test(remainder: int) -> Callable[[Value], Value]:
-    return lambda value: compare("eq", arithmetic("%", value, Const(value=2)), Const(value=remainder))
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-_TESTS: dict[str, Callable[[Value], Value]] = {
-    "defined": lambda value: Const(value=not isinstance(value, Missing)),
-    "undefined": lambda value: Const(value=isinstance(value, Missing)),
-    "none": _test_none,
-    "even": _parity_test(0),
-    "odd": _parity_test(1),
-    "string": _kind_test(lambda dtype: dtype == pl.String, lambda value: isinstance(value, str)),
-    "number": _kind_test(
-        lambda dtype: dtype.is_numeric() or dtype == pl.Boolean, lambda value: isinstance(value, int | float)
-    ),
-    "integer": _kind_test(lambda dtype: dtype.is_integer(), _is_integer),
-    "float": _kind_test(lambda dtype: dtype.is_float(), lambda value: isinstance(value, float)),
-    "boolean": _kind_test(lambda dtype: dtype == pl.Boolean, lambda value: isinstance(value, bool)),
-    "mapping": _kind_test(lambda dtype: isinstance(dtype, pl.Struct), lambda value: isinstance(value, dict)),
-}
 _FORMS: dict[type[nodes.Node], Callable[..., Value]] = {
     nodes.Const: _Evaluator.constant,
     nodes.Name: _Evaluator.name,

@@ -1,366 +1,127 @@
 """The one table of filters: what each does in Python, and its exact column form where there is one.
 
-A filter of Jinja2 that is not listed works too, in an opaque slot. A new filter is one entry: `python` makes it known
-to the environment, `columns` makes it fast, `examples` are put to the test against Jinja2's own output. Column forms
-answer None for what they cannot do exactly. Polars is imported only when a column is at hand: the rendering child never
-needs it.
+A filter of Jinja2 that is not listed works too, in an opaque slot. A new filter is one entry: `python` or `localized`
+makes it known to the environment, `columns` makes it fast, `examples` are put to the test against Jinja2's own output.
+A `localized` filter needs no column form: it is called once for each distinct combination of its inputs.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from string import whitespace
-from typing import TYPE_CHECKING
 
 from jinja2 import filters as jinja_filters
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column, Value
-
-# What str.strip() removes: every character for which str.isspace() holds.
-_WHITE_SPACE = (
-    whitespace
-    + "\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
-    + ("\u2009\u200a\u2028\u2029\u202f\u205f\u3000")
+from comms_pipeline.personalization import filter_columns as forms
+from comms_pipeline.personalization.locale_filters import (
+    ArgumentCheck,
+    LocaleFilters,
+    check_phone_style,
+    currency_code,
+    moment_checks,
 )
-_FIXED_POINT = re.compile(r"[^%]*%\.[0-9]f[^%]*")
-_URL_SAFE = r"^[A-Za-z0-9_.\-~/]*$"
-_MIN_INT64 = -(1 << 63)  # its abs() overflows
-_TRUNCATE_LEEWAY = 5  # Jinja2's policy "truncate.leeway"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterCall:
-    """One use of a filter on a column: arguments that are constants, by position and name, and autoescape."""
-
-    value: "Column"
-    arguments: tuple[object, ...]
-    named: Mapping[str, object]
-    autoescape: bool
-
-    def bind(self, *names: str, **defaults: object) -> dict[str, object] | None:
-        """The arguments by parameter name, or None where they do not fit."""
-        if len(self.arguments) > len(names) or not set(self.named) <= set(names):
-            return None
-        given = dict(zip(names, self.arguments, strict=False))
-        return None if given.keys() & self.named.keys() else {**defaults, **given, **self.named}
-
-
-ColumnForm = Callable[[FilterCall], "Value | None"]
+from comms_pipeline.personalization.locales import check_locale
+from comms_pipeline.personalization.moments import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilterForms:
-    """`python` is None for Jinja2's own. `examples` are uses on a name `value`, for the tests."""
+    """Without `python` or `localized` the filter is Jinja2's own. `examples` are uses on a name `value`, for the tests;
+    errors show the last.
+
+    `localized` is a method of LocaleFilters; `checks` raise UnfitInput for arguments that a template writes out.
+    """
 
     examples: tuple[str, ...]
     python: Callable[..., object] | None = None
-    columns: ColumnForm | None = None
+    localized: Callable[..., str] | None = None
+    columns: forms.ColumnForm | None = None
+    checks: Mapping[str, ArgumentCheck] = field(default_factory=dict)
 
+    def function(self, filters: LocaleFilters) -> Callable[..., object] | None:
+        """What the environment of a part calls; None leaves Jinja2's own."""
+        return self.python if self.localized is None else partial(self.localized, filters)
 
-def _text_result(text: "pl.Series") -> "Value":
-    from comms_pipeline.personalization.values import Column
-
-    return Column(series=text)
-
-
-def _text_map(
-    fast: Callable[["pl.Expr"], "pl.Expr"], exact: Callable[[str], str], call: FilterCall
-) -> "Value | None":
-    """A filter without arguments that maps text to text: `fast` where it is ASCII, `exact` elsewhere."""
-    from comms_pipeline.personalization.values import map_text
-
-    if call.value.is_markup or call.arguments or call.named:
-        return None
-    return _text_result(map_text(call.value.text(), fast, exact))
-
-
-def _title(call: FilterCall) -> "Value | None":
-    return _text_each(call, jinja_filters.do_title)
-
-
-def _text_each(call: FilterCall, function: Callable[[str], str]) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import map_each
-
-    if call.value.is_markup or call.arguments or call.named:
-        return None
-    return _text_result(map_each(call.value.text(), function, pl.String))
-
-
-def _trim(call: FilterCall) -> "Value | None":
-    bound = call.bind("chars", chars=None)
-    if bound is None or call.value.is_markup or not isinstance(bound["chars"], str | None):
-        return None
-    characters = _WHITE_SPACE if bound["chars"] is None else bound["chars"]
-    text = call.value.text()
-    return _text_result(text.str.strip_chars(characters) if characters else text)
-
-
-def _replace(call: FilterCall) -> "Value | None":
-    from comms_pipeline.personalization.values import (
-        MAX_CELL_BYTES,
-        MAX_COLUMN_BYTES,
-        largest_and_total_bytes,
-    )
-
-    bound = call.bind("old", "new")
-    if bound is None or call.value.is_markup or len(bound) < 2:
-        return None
-    old, new = bound["old"], bound["new"]
-    if type(old) is not str or type(new) is not str or not old:
-        return None
-    text = call.value.text()
-    largest, total = largest_and_total_bytes(text)
-    growth = len(new.encode()) + 1
-    if largest * growth > MAX_CELL_BYTES or total * growth > MAX_COLUMN_BYTES:
-        return None
-    return _text_result(text.str.replace_all(old, new, literal=True))
-
-
-def _truncate(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import map_each
-
-    bound = call.bind(
-        "length", "killwords", "end", "leeway", length=255, killwords=False, end="...", leeway=None
-    )
-    if bound is None or not call.value.is_plain_text:
-        return None
-    length, killwords, end, leeway = bound["length"], bound["killwords"], bound["end"], bound["leeway"]
-    leeway = _TRUNCATE_LEEWAY if leeway is None else leeway
-    if (
-        type(length) is not int
-        or type(end) is not str
-        or type(leeway) is not int
-        or leeway < 0
-        or length < len(end)
-    ):
-        return None
-
-    def cut(text: str) -> str:
-        if len(text) <= length + leeway:
-            return text
-        kept = text[: length - len(end)]
-        return (kept if killwords else kept.rsplit(" ", 1)[0]) + end
-
-    text = call.value.series
-    if not (text.str.len_chars() > length + leeway).any():
-        return call.value
-    return _text_result(map_each(text, cut, pl.String))
-
-
-def _round(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column, map_each
-
-    bound = call.bind("precision", "method", precision=0, method="common")
-    dtype = call.value.series.dtype
-    if (
-        bound is None
-        or call.value.has_nulls
-        or type(bound["precision"]) is not int
-        or bound["method"] != "common"
-    ):
-        return None
-    precision = bound["precision"]
-    if dtype.is_integer() and precision >= 0:
-        return call.value
-    if dtype != pl.Float64:
-        return None
-    return Column(series=map_each(call.value.series, lambda number: round(number, precision), pl.Float64))
-
-
-def _length(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column
-
-    series = call.value.series
-    if call.arguments or call.named or call.value.has_nulls:
-        return None
-    if call.value.is_plain_text:
-        return Column(series=series.str.len_chars().cast(pl.Int64))
-    return Column(series=series.list.len().cast(pl.Int64)) if isinstance(series.dtype, pl.List) else None
-
-
-def _join(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    bound = call.bind("d", d="")
-    series = call.value.series
-    if (
-        bound is None
-        or type(bound["d"]) is not str
-        or call.value.has_nulls
-        or not isinstance(series.dtype, pl.List)
-    ):
-        return None
-    if series.dtype.inner != pl.String or series.list.eval(pl.element().is_null()).list.any().any():
-        return None
-    # An empty list joins to "", and Polars agrees only where it holds no null.
-    return _text_result(series.list.join(bound["d"]).fill_null(""))
-
-
-def _edge(position: int, call: FilterCall) -> "Value | None":
-    """The first (0) or last (-1) item of a list or character of a text, if none is empty."""
-    import polars as pl
-
-    from comms_pipeline.personalization.values import column
-
-    series = call.value.series
-    if call.arguments or call.named or call.value.has_nulls or call.value.is_markup:
-        return None
-    if isinstance(series.dtype, pl.List):
-        return column(series.list.get(position)) if (series.list.len() > 0).all() else None
-    if call.value.is_text and (series != "").all():
-        return _text_result(series.str.slice(position, 1))
-    return None
-
-
-def _escape(call: FilterCall) -> "Value | None":
-    from comms_pipeline.personalization.values import Column, escaped
-
-    if call.arguments or call.named:
-        return None
-    text = call.value.text()
-    return Column(series=text if call.value.is_markup else escaped(text), is_markup=True)
-
-
-def _safe(call: FilterCall) -> "Value | None":
-    from comms_pipeline.personalization.values import Column
-
-    return None if call.arguments or call.named else Column(series=call.value.text(), is_markup=True)
-
-
-def _string(call: FilterCall) -> "Value | None":
-    from comms_pipeline.personalization.values import Column
-
-    if call.arguments or call.named:
-        return None
-    return Column(series=call.value.text(), is_markup=call.value.is_markup)
-
-
-def _urlencode(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import map_each
-
-    series = call.value.series
-    if call.arguments or call.named or call.value.is_markup or series.dtype.is_nested():
-        return None
-    text = call.value.text()
-    if text.str.contains(_URL_SAFE).all():
-        return _text_result(text)
-    return _text_result(map_each(text, jinja_filters.do_urlencode, pl.String))
-
-
-def _int(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column, map_each
-
-    series = call.value.series
-    if call.arguments or call.named or call.value.has_nulls or call.value.is_markup:
-        return None
-    if series.dtype.is_integer():
-        return call.value
-    if series.dtype not in (pl.String, pl.Float64):
-        return None
-    return Column(series=map_each(series, jinja_filters.do_int, pl.Int64))
-
-
-def _float(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column, map_each
-
-    series = call.value.series
-    if call.arguments or call.named or call.value.has_nulls or call.value.is_markup:
-        return None
-    if series.dtype == pl.Float64:
-        return call.value
-    if series.dtype.is_integer() or series.dtype == pl.String:
-        return Column(series=map_each(series, jinja_filters.do_float, pl.Float64))
-    return None
-
-
-def _abs(call: FilterCall) -> "Value | None":
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column, as_int64
-
-    series = call.value.series
-    if call.arguments or call.named or call.value.has_nulls:
-        return None
-    if series.dtype.is_integer():
-        whole = as_int64(series)
-        return None if whole.min() == _MIN_INT64 else Column(series=whole.abs())
-    return Column(series=series.abs()) if series.dtype == pl.Float64 else None
-
-
-def fixed_point(pattern: object, value: "Column") -> "Value | None":
-    """`pattern|format(value)` where the pattern holds one `%.Nf` and nothing else to fill in."""
-    import polars as pl
-
-    from comms_pipeline.personalization.values import Column, map_each
-
-    dtype = value.series.dtype
-    is_number = dtype == pl.Float64 or dtype.is_integer() or isinstance(dtype, pl.Decimal)
-    if type(pattern) is not str or not _FIXED_POINT.fullmatch(pattern) or not is_number or value.has_nulls:
-        return None
-    return Column(series=map_each(value.series, lambda number: pattern % (number,), pl.String))
-
-
-_upper = partial(_text_map, lambda text: text.str.to_uppercase(), str.upper)
-_lower = partial(_text_map, lambda text: text.str.to_lowercase(), str.lower)
-_capitalize = partial(
-    _text_map,
-    lambda text: text.str.slice(0, 1).str.to_uppercase() + text.str.slice(1).str.to_lowercase(),
-    str.capitalize,
-)
 
 # `default` and `format` take columns as arguments; their column forms live with the expressions.
 FILTERS: Mapping[str, FilterForms] = {
-    "abs": FilterForms(examples=("value|abs",), columns=_abs),
-    "capitalize": FilterForms(examples=("value|capitalize",), columns=_capitalize),
-    "count": FilterForms(examples=("value|count",), columns=_length),
+    "abs": FilterForms(examples=("value|abs",), columns=forms.abs_columns),
+    "capitalize": FilterForms(examples=("value|capitalize",), columns=forms.capitalize_columns),
+    "count": FilterForms(examples=("value|count",), columns=forms.length_columns),
+    "currency": FilterForms(
+        examples=("value|currency('EUR')", "value|currency('JPY', 'de')"),
+        localized=LocaleFilters.currency,
+        checks={"code": currency_code, "locale": check_locale},
+    ),
     "d": FilterForms(examples=("value|d('x')", "value|d", "value|d('x', true)")),
+    "date": FilterForms(
+        examples=(
+            "value|date",
+            "value|date('full', 'he')",
+            "value|date('EEEE, d MMMM y', zone='Asia/Tokyo')",
+        ),
+        localized=LocaleFilters.date,
+        checks=moment_checks(Kind.DATE),
+    ),
+    "datetime": FilterForms(
+        examples=(
+            "value|datetime",
+            "value|datetime('y HH:mm z')",
+            "value|datetime('long', 'de', zone='Asia/Tokyo')",
+        ),
+        localized=LocaleFilters.datetime,
+        checks=moment_checks(Kind.DATETIME),
+    ),
     "default": FilterForms(
         examples=("value|default('x')", "value|default('x', true)", "value|default(1, true)")
     ),
-    "e": FilterForms(examples=("value|e", "value|e|e"), columns=_escape),
-    "escape": FilterForms(examples=("value|escape", "value|safe|escape"), columns=_escape),
-    "first": FilterForms(examples=("value|first",), columns=partial(_edge, 0)),
-    "float": FilterForms(examples=("value|float", "value|float(2.5)"), columns=_float),
+    "e": FilterForms(examples=("value|e", "value|e|e"), columns=forms.escape_columns),
+    "escape": FilterForms(examples=("value|escape", "value|safe|escape"), columns=forms.escape_columns),
+    "first": FilterForms(examples=("value|first",), columns=partial(forms.edge_columns, 0)),
+    "float": FilterForms(examples=("value|float", "value|float(2.5)"), columns=forms.float_columns),
     "format": FilterForms(examples=("'%.2f'|format(value)", "'%s!'|format(value)", "'%5.1f'|format(value)")),
-    "int": FilterForms(examples=("value|int", "value|int(3)", "value|int(base=16)"), columns=_int),
-    "join": FilterForms(examples=("value|join", "value|join(', ')", "value|join('<')"), columns=_join),
-    "last": FilterForms(examples=("value|last",), columns=partial(_edge, -1)),
-    "length": FilterForms(examples=("value|length",), columns=_length),
-    "lower": FilterForms(examples=("value|lower",), columns=_lower),
+    "int": FilterForms(
+        examples=("value|int", "value|int(3)", "value|int(base=16)"), columns=forms.int_columns
+    ),
+    "join": FilterForms(
+        examples=("value|join", "value|join(', ')", "value|join('<')"), columns=forms.join_columns
+    ),
+    "last": FilterForms(examples=("value|last",), columns=partial(forms.edge_columns, -1)),
+    "length": FilterForms(examples=("value|length",), columns=forms.length_columns),
+    "lower": FilterForms(examples=("value|lower",), columns=forms.lower_columns),
+    "lowercase": FilterForms(
+        examples=("value|lowercase",), python=jinja_filters.do_lower, columns=forms.lower_columns
+    ),
+    "phone": FilterForms(
+        examples=("value|phone", "value|phone('international')"),
+        localized=LocaleFilters.phone,
+        checks={"style": check_phone_style},
+    ),
     "replace": FilterForms(
         examples=("value|replace('a', '$1<')", "value|replace('a', 'b', 1)", "value|replace('', '-')"),
-        columns=_replace,
+        columns=forms.replace_columns,
     ),
     "round": FilterForms(
-        examples=("value|round", "value|round(1)", "value|round(1, 'floor')"), columns=_round
+        examples=("value|round", "value|round(1)", "value|round(1, 'floor')"), columns=forms.round_columns
     ),
-    "safe": FilterForms(examples=("value|safe",), columns=_safe),
-    "string": FilterForms(examples=("value|string",), columns=_string),
+    "safe": FilterForms(examples=("value|safe",), columns=forms.safe_columns),
+    "string": FilterForms(examples=("value|string",), columns=forms.string_columns),
     "striptags": FilterForms(examples=("value|striptags",)),
-    "title": FilterForms(examples=("value|title",), columns=_title),
-    "trim": FilterForms(examples=("value|trim", "value|trim('a ')", "value|trim(chars='')"), columns=_trim),
+    "time": FilterForms(
+        examples=("value|time", "value|time('H', 'ar')", "value|time('short', 'de', zone='Asia/Tokyo')"),
+        localized=LocaleFilters.time,
+        checks=moment_checks(Kind.TIME),
+    ),
+    "title": FilterForms(examples=("value|title",), columns=forms.title_columns),
+    "trim": FilterForms(
+        examples=("value|trim", "value|trim('a ')", "value|trim(chars='')"), columns=forms.trim_columns
+    ),
     "truncate": FilterForms(
         examples=("value|truncate(5)", "value|truncate(4, true, '…', 0)", "value|truncate(9, leeway=0)"),
-        columns=_truncate,
+        columns=forms.truncate_columns,
     ),
-    "upper": FilterForms(examples=("value|upper",), columns=_upper),
-    "urlencode": FilterForms(examples=("value|urlencode",), columns=_urlencode),
+    "upper": FilterForms(examples=("value|upper",), columns=forms.upper_columns),
+    "uppercase": FilterForms(
+        examples=("value|uppercase",), python=jinja_filters.do_upper, columns=forms.upper_columns
+    ),
+    "urlencode": FilterForms(examples=("value|urlencode",), columns=forms.urlencode_columns),
 }

@@ -9,26 +9,28 @@ from dataclasses import dataclass, field
 
 import polars as pl
 from jinja2 import nodes
-from markupsafe import Markup
 
 from comms_pipeline.domain.errors import TemplateError
+from comms_pipeline.personalization.distinct import Distinct, Input
+from comms_pipeline.personalization.filter_checks import described
 from comms_pipeline.personalization.inheritance import Program
+from comms_pipeline.personalization.locales import UnfitInput
 from comms_pipeline.personalization.opaque import Failure, Fragment, LimitExceeded, OpaqueRenderer
 from comms_pipeline.personalization.rows import Binding, Scope, Slice
 from comms_pipeline.personalization.syntax import File, suggestion, template_error
-from comms_pipeline.personalization.values import Column, Const, Missing, NotColumnar, Value
+from comms_pipeline.personalization.values import Missing, NotColumnar, Value
 from comms_pipeline.personalization.wire import FRAGMENT_FILE
 
 _UNDEFINED = re.compile(r"'(\w+)' is undefined|has no attribute '(\w+)'")
+# What a filter of Jinja2 raises for a value it is not made for.
+_UNFIT_FOR_FILTER = ("TypeError", "ValueError", "AttributeError")
+_CONVERT = "Guard None with default(); convert with int, float or string."
 _GUARD = "Guard it with default() or `is defined`."
 # What an exception in a template means to its author, and the fix.
 _PROBLEMS = {
     "UndefinedError": ("a value that is not there is used", _GUARD),
     "SecurityError": ("the sandbox forbids this attribute or call", "Use filters and plain fields."),
-    "TypeError": (
-        "values of the wrong type meet",
-        "Guard None with default(); convert with int, float or string.",
-    ),
+    "TypeError": ("values of the wrong type meet", _CONVERT),
     "ZeroDivisionError": ("a number is divided by zero", "Test the divisor first."),
     "MemoryError": ("rendering needs more memory than a template may use", "Make it produce less."),
     "OutputTooLong": ("rendering writes more text than a message may hold", "Make it produce less."),
@@ -49,7 +51,7 @@ class WholePart(Exception):  # a signal, no error
 class _Inputs:
     """What a fragment needs: values by name, and the statements to run first, in order."""
 
-    values: dict[str, Const | pl.Series | Column] = field(default_factory=dict)
+    values: dict[str, Input] = field(default_factory=dict)
     prelude: list[nodes.Stmt] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
@@ -77,11 +79,9 @@ class FragmentRunner:
             node=self._program.numbers[id(node)],
             kind=kind,
         )
-        groups = _Distinct(inputs.values)
+        groups = Distinct(inputs.values.values())
         try:
-            answers = self._renderer.render(
-                self._program.sources, self._program.includes, fragment, list(inputs.values), groups.rows()
-            )
+            answers = self._renderer.render(self._program, fragment, list(inputs.values), groups.rows())
         except LimitExceeded as error:
             raise self._program.error(node, f"rendering {error}", "Make it loop or produce less.") from None
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
@@ -89,10 +89,10 @@ class FragmentRunner:
             raise self._program.error(
                 node, "a column it reads is of a type templates cannot hold", fix
             ) from None
-        failures = [isinstance(answer, Failure) for answer in answers]
-        if any(failures):
-            count = groups.count(failures, len(rows))
-            raise self._failure(answers[failures.index(True)], node, rows, count)
+        failure = next((answer for answer in answers if isinstance(answer, Failure)), None)
+        if failure is not None:
+            alike = [isinstance(answer, Failure) and _is_alike(answer, failure) for answer in answers]
+            raise self._failure(failure, node, rows, groups.count(alike, len(rows)))
         return groups.spread([answer for answer in answers if isinstance(answer, str)])
 
     def undefined(self, node: nodes.Node, missing: Missing, rows: Slice) -> TemplateError:
@@ -132,11 +132,8 @@ class FragmentRunner:
         self._gather(inputs, part, names, scope, rows)
         inputs.prelude.append(binding.statement)
 
-    def _failure(self, answer: str | Failure, node: nodes.Node, rows: Slice, count: int) -> TemplateError:
-        if isinstance(answer, str):
-            raise TypeError("a text is no failure")
-        unknown = (f"it raises {answer.kind}", "Check it against the values it receives.")
-        problem, fix = _PROBLEMS.get(answer.kind, unknown)
+    def _failure(self, answer: Failure, node: nodes.Node, rows: Slice, count: int) -> TemplateError:
+        problem, fix = _explained(answer, self._program.files)
         match = _UNDEFINED.search(answer.message) if answer.kind == "UndefinedError" else None
         name = (match[1] or match[2]) if match else ""
         if name and _is_written(name, self._program.files):
@@ -147,62 +144,23 @@ class FragmentRunner:
         return template_error(self._program.files, answer.position or node.lineno, problem, fix)
 
 
-class _Distinct:
-    """The distinct tuples of some inputs, and which of them each row has."""
-
-    def __init__(self, values: dict[str, Const | pl.Series | Column]) -> None:
-        self._values = values
-        series = [_series(value) for value in values.values() if not isinstance(value, Const)]
-        self._groups: pl.DataFrame | None = None
-        if series:
-            keys = pl.DataFrame([_key(item).alias(f"key{i}") for i, item in enumerate(series)])
-            grouped = keys.with_row_index("row").group_by(keys.columns, maintain_order=True)
-            self._groups = grouped.agg("row").select("row").with_row_index("group")
-
-    def rows(self) -> list[list[object]]:
-        """The values of every distinct tuple."""
-        if self._groups is None:
-            return [[value.value for value in self._values.values() if isinstance(value, Const)]]
-        first = self._groups["row"].list.first()
-        columns = [_cells(value, first) for value in self._values.values()]
-        return [list(row) for row in zip(*columns, strict=True)]
-
-    def spread(self, texts: list[str]) -> str | pl.Series:
-        """One text per row, from one per tuple."""
-        if self._groups is None:
-            return texts[0]
-        group = self._groups.explode("row").sort("row")["group"]
-        return pl.Series(texts, dtype=pl.String).gather(group)
-
-    def count(self, chosen: list[bool], rows: int) -> int:
-        """How many rows have a chosen tuple."""
-        if self._groups is None:
-            return rows
-        return int(self._groups.filter(pl.Series(chosen))["row"].list.len().sum())
+def _is_alike(answer: Failure, other: Failure) -> bool:
+    """Whether two failures are one problem to the template's author."""
+    is_unfit = answer.kind == UnfitInput.__name__
+    return (answer.kind, answer.filter) == (other.kind, other.filter) and (
+        not is_unfit or answer.message == other.message
+    )
 
 
-def _series(value: Const | pl.Series | Column) -> pl.Series:
-    if isinstance(value, Const):
-        raise TypeError("a constant is no column")
-    return value.series if isinstance(value, Column) else value
-
-
-def _cells(value: Const | pl.Series | Column, positions: pl.Series) -> list[object]:
-    if isinstance(value, Const):
-        return [value.value] * len(positions)
-    cells = _series(value).gather(positions).to_list()
-    if isinstance(value, Column) and value.is_markup:
-        return [None if cell is None else Markup(cell) for cell in cells]  # noqa: S704  # escaped already
-    return cells
-
-
-def _key(series: pl.Series) -> pl.Series:
-    """Equal where Python values would print alike: Polars takes 0.0 and -0.0 for one."""
-    if series.dtype.is_float():
-        return series.cast(pl.String)
-    if series.dtype.is_nested() and "Float" in str(series.dtype):
-        return pl.Series([repr(value) for value in series.to_list()], dtype=pl.String)
-    return series
+def _explained(answer: Failure, files: list[File]) -> tuple[str, str]:
+    """The problem and the fix, without a word that could be data."""
+    if answer.kind == UnfitInput.__name__:
+        word = answer.word if answer.word and _is_written(answer.word, files) else ""
+        return described(answer.filter, answer.message, word), answer.fix
+    if answer.filter and answer.kind in _UNFIT_FOR_FILTER:
+        return f"filter {answer.filter} gets a value of the wrong type", _CONVERT
+    unknown = (f"it raises {answer.kind}", "Check it against the values it receives.")
+    return _PROBLEMS.get(answer.kind, unknown)
 
 
 def _is_written(name: str, files: list[File]) -> bool:

@@ -39,6 +39,7 @@ class Program:
 
     sources: Mapping[str, TemplateSource]
     includes: Mapping[str, str]
+    language: str
     files: list[File]
     trees: Mapping[str, nodes.Template]
     listings: Mapping[str, list[nodes.Node]]
@@ -65,8 +66,11 @@ class Program:
         return self._cache[key]  # type: ignore[return-value]  # one question, one type of answer
 
 
-def load(sources: Mapping[str, TemplateSource], includes: Mapping[str, str]) -> Program:
-    """Parses and joins every part. Raises TemplateError: bad syntax, a cycle, a template missing or too large."""
+def load(sources: Mapping[str, TemplateSource], includes: Mapping[str, str], *, language: str) -> Program:
+    """Parses and joins every part; filters write `language`.
+
+    Raises TemplateError: bad syntax, a cycle, a template missing or too large.
+    """
     files: list[File] = []
     trees: dict[str, nodes.Template] = {}
     for part, source in sources.items():
@@ -83,6 +87,7 @@ def load(sources: Mapping[str, TemplateSource], includes: Mapping[str, str]) -> 
     return Program(
         sources=sources,
         includes=includes,
+        language=language,
         files=files,
         trees=trees,
         listings=numbered,

@@ -9,6 +9,7 @@ import polars as pl
 from comms_pipeline.personalization.compiler import Interpreter, Path, Step
 from comms_pipeline.personalization.fragments import WholePart
 from comms_pipeline.personalization.inheritance import Program, load
+from comms_pipeline.personalization.locales import DEFAULT_LANGUAGE
 from comms_pipeline.personalization.names import read_names
 from comms_pipeline.personalization.opaque import OpaqueRenderer
 from comms_pipeline.personalization.syntax import TemplateSource
@@ -98,13 +99,15 @@ def compile_message(
     *,
     includes: Mapping[str, str] | None = None,
     max_groups: int = DEFAULT_MAX_GROUPS,
+    language: str = DEFAULT_LANGUAGE,
 ) -> CompiledMessage:
     """Compiles the parts of a message, which share slots and groups; `includes` are templates by the name they go by.
 
-    Conditionals split recipients into at most `max_groups` groups; those beyond become slots. Raises TemplateError with
-    the culprit `name:line:column`, an excerpt and the fix.
+    Conditionals split recipients into at most `max_groups` groups; those beyond become slots. `language` is the BCP 47
+    tag in which filters write amounts and dates (`de-AT`); one that CLDR lacks falls back to its base language, then to
+    English. Raises TemplateError with the culprit `name:line:column`, an excerpt and the fix.
     """
-    program = load(parts, includes or {})
+    program = load(parts, includes or {}, language=language)
     variables = frozenset().union(*(read_names(*tree.body) for tree in program.trees.values()))
     return CompiledMessage(variables=variables, program=program, max_groups=max(max_groups, 1))
 

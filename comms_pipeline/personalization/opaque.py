@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
-from comms_pipeline.personalization.syntax import TemplateSource
+from comms_pipeline.personalization.inheritance import Program
 from comms_pipeline.personalization.wire import HEADER, encode, pack, unpack
 
 _WORKER = "comms_pipeline.personalization.opaque_worker"
@@ -48,12 +48,18 @@ class Fragment:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A rendering that raised: the exception's name and message, and its place (`file` names an imported template)."""
+    """A rendering that raised: the exception's name and message, and its place (`file` names an imported template).
+
+    `filter` is the one it arose in, if any; `word` and `fix` are those of an UnfitInput.
+    """
 
     kind: str
     message: str
     position: int
     file: str
+    filter: str
+    word: str
+    fix: str
 
 
 class LimitExceeded(Exception):  # says what it is
@@ -89,12 +95,7 @@ class OpaqueRenderer:
                 pipe.close()
 
     def render(
-        self,
-        sources: Mapping[str, TemplateSource],
-        includes: Mapping[str, str],
-        fragment: Fragment,
-        names: Sequence[str],
-        rows: Sequence[Sequence[object]],
+        self, program: Program, fragment: Fragment, names: Sequence[str], rows: Sequence[Sequence[object]]
     ) -> list[str | Failure]:
         """The fragment's text for every row of values of `names`. Raises LimitExceeded; TypeError for odd values."""
         answers: list[str | Failure] = []
@@ -106,7 +107,7 @@ class OpaqueRenderer:
                 "names": list(names),
                 "rows": [[encode(value) for value in row] for row in chunk],
             }
-            self._load(sources, includes)
+            self._load(program)
             for text, failure in self._ask(request)["answers"]:
                 answers.append(text if failure is None else Failure(**failure))
                 total += len(text or "")
@@ -114,15 +115,19 @@ class OpaqueRenderer:
                 raise LimitExceeded("writes more text than a message may hold")
         return answers
 
-    def _load(self, sources: Mapping[str, TemplateSource], includes: Mapping[str, str]) -> None:
+    def _load(self, program: Program) -> None:
         """Starts the child and gives it the message, unless it has both."""
         if self._process is not None and self._thread is not threading.current_thread():
             self.close()
         if self._process is None:
             self._start()
-        message = ({part: asdict(source) for part, source in sources.items()}, dict(includes))
+        message = {
+            "sources": {part: asdict(source) for part, source in program.sources.items()},
+            "includes": dict(program.includes),
+            "language": program.language,
+        }
         if self._loaded != message:
-            self._ask({"sources": message[0], "includes": message[1]})
+            self._ask(message)
             self._loaded = message
 
     def _start(self) -> None:

@@ -5,11 +5,14 @@ Every limit is set before the first template text arrives.
 """
 
 import ctypes
+import inspect
 import os
 import resource
 import signal
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
+from types import CodeType, TracebackType
 from typing import Any
 
 from jinja2 import nodes
@@ -20,6 +23,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from comms_pipeline.personalization.environment import template_environment
 from comms_pipeline.personalization.inheritance import Program, load, look_up
+from comms_pipeline.personalization.locales import UnfitInput
 from comms_pipeline.personalization.syntax import TemplateSource
 from comms_pipeline.personalization.wire import FRAGMENT_FILE, HEADER, decode, pack, unpack
 
@@ -39,18 +43,23 @@ class _Renderer:
         self._program: Program | None = None
         self._environments: dict[bool, ImmutableSandboxedEnvironment] = {}
         self._templates: dict[str, Template] = {}
+        self._filter_names = _filters_by_code()
 
-    def load(self, sources: Mapping[str, Mapping[str, Any]], includes: Mapping[str, str]) -> None:
-        self._program = load({part: TemplateSource(**source) for part, source in sources.items()}, includes)
+    def load(
+        self, sources: Mapping[str, Mapping[str, Any]], includes: Mapping[str, str], language: str
+    ) -> None:
+        parts = {part: TemplateSource(**source) for part, source in sources.items()}
+        self._program = load(parts, includes, language=language)
         self._environments = {
-            is_html: template_environment(is_html=is_html, includes=includes) for is_html in (True, False)
+            is_html: template_environment(is_html=is_html, includes=includes, language=language)
+            for is_html in (True, False)
         }
         self._templates.clear()
 
     def render(
         self, fragment: Mapping[str, Any], names: list[str], rows: list[list[Any]]
     ) -> dict[str, object]:
-        """Answers of as many rows as fit: `[text, null]`, or `[null, {kind, message, position, file}]`."""
+        """Answers of as many rows as fit: `[text, null]`, or `[null, failure]`."""
         template = self._template(fragment, names)
         answers: list[object] = []
         size = 0
@@ -62,7 +71,7 @@ class _Renderer:
                 text = self._render_row(template, values)
                 text.encode()
             except Exception as error:
-                answers.append([None, _describe(error)])
+                answers.append([None, _describe(error, self._filter_names)])
             else:
                 answers.append([text, None])
                 size += len(text)
@@ -106,21 +115,44 @@ def _statements(node: nodes.Node, kind: str) -> Iterator[nodes.Node]:
         yield node
 
 
-def _describe(error: Exception) -> dict[str, object]:
-    """The error: type, message (of which the parent shows only the template's own words) and place."""
-    position, file = 0, FRAGMENT_FILE
+def _filters_by_code() -> dict[CodeType, str]:
+    """The names of filters by the code they run, for those that are written in Python."""
+    names: dict[CodeType, str] = {}
+    for name, function in template_environment(is_html=False).filters.items():
+        inner = inspect.unwrap(function.func if isinstance(function, partial) else function)
+        if inspect.isfunction(inner):
+            names.setdefault(inner.__code__, name)
+    return names
+
+
+def _describe(error: Exception, filter_names: Mapping[CodeType, str]) -> dict[str, object]:
+    """A Failure: of the message the parent shows only the template's own words."""
+    position, file, filter_name = 0, FRAGMENT_FILE, ""
     if isinstance(error, TemplateSyntaxError):
         position = error.lineno
-    trace = error.__traceback__
-    while trace is not None:
+    for trace in _traces(error):
         template = trace.tb_frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            position, file = (
-                template.get_corresponding_lineno(trace.tb_lineno),
-                template.name or FRAGMENT_FILE,
-            )
+            position = template.get_corresponding_lineno(trace.tb_lineno)
+            file = template.name or FRAGMENT_FILE
+        filter_name = filter_names.get(trace.tb_frame.f_code, filter_name)
+    word, fix = (error.word[:100], error.fix) if isinstance(error, UnfitInput) else ("", "")
+    return {
+        "kind": type(error).__name__,
+        "message": str(error)[:500],
+        "position": position,
+        "file": file,
+        "filter": filter_name,
+        "word": word,
+        "fix": fix,
+    }
+
+
+def _traces(error: Exception) -> Iterator[TracebackType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
         trace = trace.tb_next
-    return {"kind": type(error).__name__, "message": str(error)[:500], "position": position, "file": file}
 
 
 def _restrict(memory_bytes: int, parent: int) -> None:
@@ -156,7 +188,7 @@ def main(memory_bytes: int, cpu_seconds: int, max_output_characters: int, parent
         request = unpack(_read(size))
         _rearm_cpu(cpu_seconds)
         if "sources" in request:
-            renderer.load(request["sources"], request["includes"])
+            renderer.load(request["sources"], request["includes"], request["language"])
             answer: dict[str, object] = {}
         else:
             answer = renderer.render(request["fragment"], request["names"], request["rows"])

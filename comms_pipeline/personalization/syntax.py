@@ -17,6 +17,7 @@ from jinja2.parser import Parser
 
 from comms_pipeline.domain.errors import TemplateError
 from comms_pipeline.personalization.environment import template_environment
+from comms_pipeline.personalization.filter_checks import misuse
 
 _COLUMN_BITS, _LINE_BITS = 16, 24
 _MAX_COLUMN, _MAX_LINE = (1 << _COLUMN_BITS) - 1, (1 << _LINE_BITS) - 1
@@ -74,7 +75,7 @@ def check_depth(files: list[File], tree: nodes.Node) -> None:
 
 
 def parse(files: list[File], name: str, text: str) -> nodes.Template:
-    """The tree of one template, added to `files`. Raises TemplateError: bad syntax, unknown filter or test."""
+    """The tree of one template, added to `files`. Raises TemplateError: bad syntax, unknown filter or test, misuse."""
     source = text.replace("\r\n", "\n").replace("\r", "\n")
     files.append(File(name=name, text=source))
     if len(source) > _MAX_TEMPLATE_CHARACTERS or source.count("\n") >= _MAX_LINE:
@@ -153,7 +154,7 @@ def _too_deep(files: list[File], position: int) -> TemplateError:
 
 
 def _check(files: list[File], tree: nodes.Template, filters: Iterable[str], tests: Iterable[str]) -> None:
-    """Refuses trees too deep to walk, unknown filters and tests, and lone surrogates."""
+    """Refuses trees too deep to walk, unknown filters and tests, filters misused, and lone surrogates."""
     check_depth(files, tree)
     known = {nodes.Filter: ("filter", frozenset(filters)), nodes.Test: ("test", frozenset(tests))}
     stack: list[nodes.Node] = [tree]
@@ -164,6 +165,9 @@ def _check(files: list[File], tree: nodes.Template, filters: Iterable[str], test
             if node.name not in names:
                 fix = f"{suggestion(node.name, names)}Use a {kind} of Jinja2 or of this project."
                 raise template_error(files, node.lineno, f"there is no {kind} {node.name}", fix)
+            wrong = misuse(node) if isinstance(node, nodes.Filter) else None
+            if wrong is not None:
+                raise template_error(files, node.lineno, *wrong)
         text = getattr(node, "value", None) or getattr(node, "data", None)
         if isinstance(text, str) and not text.isascii() and not _is_encodable(text):
             raise template_error(

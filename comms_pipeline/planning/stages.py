@@ -1,15 +1,16 @@
 """The stages of a send as its assets run them: read, decide, write, each in one lake or ledger transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
 import polars as pl
 import psycopg
 
-from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.domain.errors import CommsError, DatabaseUnavailable
 from comms_pipeline.lake.writer import LakeWriter
-from comms_pipeline.ledger import batches
+from comms_pipeline.ledger import batches, operations
 from comms_pipeline.planning.audience import QUERIES, audience_of
 from comms_pipeline.planning.context import SendContext, load_send
 from comms_pipeline.planning.eligibility import decisions_of
@@ -53,6 +54,22 @@ class Funnel:
 
 class PlanLost(CommsError):
     """The lake does not hold the plan that the ledger queued."""
+
+
+@contextmanager
+def failing(stores: Stores, send_id: str) -> Iterator[None]:
+    """What is wrong with the campaign, its contacts or a provider's settings fails the send: people must look first.
+
+    Asked for again and again, it would only fail again.
+    """
+    try:
+        yield
+    except DatabaseUnavailable:
+        raise
+    except CommsError as error:
+        with stores.ledger() as ledger, ledger.transaction():
+            operations.fail_send(ledger, send_id, actor="planning", reason=str(error))
+        raise
 
 
 def context_of(stores: Stores, send_id: str) -> SendContext:

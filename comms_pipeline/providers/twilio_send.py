@@ -2,14 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
-import aiohttp
 import orjson
 import polars as pl
 
@@ -30,6 +29,9 @@ _ACTIONS = {
     429: Action.TRANSIENT,
 }
 """What a status asks for where Twilio's code does not say."""
+_FORM = "application/x-www-form-urlencoded"
+_UNQUOTED = bytes(byte for byte in range(128) if quote_plus(bytes([byte])) == chr(byte))
+_MOST_PASSES = 24
 _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 
 
@@ -44,6 +46,7 @@ class Result:
     error: str | None = None
     retry_after_seconds: float | None = None
     is_misconfigured: bool = False
+    is_throttled: bool = False
 
 
 class TwilioSms:
@@ -51,8 +54,9 @@ class TwilioSms:
 
     name = "twilio"
     channel = Channel.SMS
-    # One request per message: small batches keep what a crash leaves in doubt small.
-    limits = Limits(batch_size=100, concurrency=2)
+    # What a crash leaves in doubt is asked for message by message: batches are no larger than claiming and recording
+    # them, a few milliseconds each, is worth. Two, so that one begins while the other's last answers come.
+    limits = Limits(batch_size=500, concurrency=2)
 
     def __init__(
         self,
@@ -73,15 +77,15 @@ class TwilioSms:
         self._callback_url = callback_url
         self._connections = connections
         self._timeout_seconds = timeout_seconds
-        self._session: aiohttp.ClientSession | None = None
+        self._session: http.Session | None = None
 
     async def __aenter__(self) -> Self:
+        credentials = b64encode(f"{self._account_sid}:{self._auth_token}".encode()).decode()
         self._session = http.open_session(
             connections=self._connections,
             timeout_seconds=self._timeout_seconds,
-            headers={"Authorization": aiohttp.encode_basic_auth(self._account_sid, self._auth_token)},
+            headers={"Authorization": f"Basic {credentials}"},
         )
-        self._slots = asyncio.Semaphore(self._connections)
         return self
 
     async def __aexit__(
@@ -91,39 +95,27 @@ class TwilioSms:
             await self._session.close()
 
     async def send(self, envelope: Envelope) -> SendReport:
-        """One request per message, `connections` at a time. After a configuration error the rest is not tried."""
-        texts = joined(envelope.content.parts["text"], envelope.recipients).to_list()
-        rows = zip(
-            envelope.recipients["message_id"].to_list(),
-            envelope.recipients["address"].to_list(),
-            texts,
-            strict=True,
-        )
-        is_stopped = asyncio.Event()
-        sender = envelope.content.sender or self._sender
-        results = await asyncio.gather(
-            *(self._send_one(envelope, sender, message, to, text, is_stopped) for message, to, text in rows)
-        )
-        return _report(envelope, results)
+        """One request per message, `connections` at a time.
 
-    async def _send_one(
-        self, envelope: Envelope, sender: str, message_id: str, to: str, text: str, is_stopped: asyncio.Event
-    ) -> Result:
-        assert self._session is not None, "use `async with`"
-        async with self._slots:
-            if is_stopped.is_set():
-                return Result(status=OutcomeStatus.DEFERRED)
-            query = urlencode({"message": message_id, "org": envelope.organisation_id})
-            form = {
-                "To": to,
-                "MessagingServiceSid" if _SERVICE.fullmatch(sender) else "From": sender,
-                "Body": text,
-                "StatusCallback": f"{self._callback_url}?{query}",
-            }
-            told = result(await http.post(self._session, self._messages_url, data=form))
-            if told.is_misconfigured:
-                is_stopped.set()
-            return told
+        What is left after a configuration error, or when its turn would come too late, is not tried: it is deferred.
+        """
+        session = self._session
+        assert session is not None, "use `async with`"
+        forms = enumerate(request_bodies(envelope, sender=self._sender, callback_url=self._callback_url))
+        tally = _Tally(envelope.recipients["message_id"])
+
+        async def work() -> None:
+            # Not one task per message: as many as can be under way at once, each taking the next.
+            for place, form in forms:
+                wait = 0.0 if tally.is_over else await envelope.pace()
+                if wait:
+                    tally.put_off(wait)
+                if tally.is_over:
+                    return
+                tally.note(place, await http.post(session, self._messages_url, data=form, content_type=_FORM))
+
+        await asyncio.gather(*(work() for _ in range(min(self._connections, envelope.recipients.height))))
+        return tally.report()
 
     async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:
         """List what went to each address in the window and compare the text, one address at a time.
@@ -170,8 +162,55 @@ class TwilioSms:
                 return None
             sids += [m["sid"] for m in messages if m["body"] == text]
             next_page = page.get("next_page_uri")
+            if next_page and not str(next_page).startswith("/"):
+                # It would run on into the host's name, and our credentials go to that host.
+                return None
             url, query = (f"{self._base_url}{next_page}" if next_page else None), None
         return sids
+
+
+def request_bodies(envelope: Envelope, *, sender: str, callback_url: str) -> list[bytes]:
+    """The form of `POST Messages.json` for each message of an envelope. Our ids travel in the callback's query."""
+    sender = envelope.content.sender or sender
+    # Quoting goes character by character, so quoted pieces joined are the quoted text: what all messages share is
+    # quoted once, and of each message only its slots.
+    skeleton = tuple(
+        quote_plus(piece) if isinstance(piece, str) else piece for piece in envelope.content.parts["text"]
+    )
+    slots = envelope.recipients.select(
+        "message_id",
+        *(_quoted(envelope.recipients[f"s{piece}"]) for piece in {*skeleton} if isinstance(piece, int)),
+    )
+    query_end = f"&org={quote_plus(envelope.organisation_id)}"
+    forms = pl.select(
+        form=pl.concat_str(
+            pl.lit("To="),
+            _quoted(envelope.recipients["address"]),
+            pl.lit(
+                f"&{'MessagingServiceSid' if _SERVICE.fullmatch(sender) else 'From'}={quote_plus(sender)}&Body="
+            ),
+            joined(skeleton, slots),
+            pl.lit(f"&StatusCallback={quote_plus(f'{callback_url}?message=')}"),
+            _quoted(_quoted(envelope.recipients["message_id"])),
+            pl.lit(quote_plus(query_end)),
+        ).cast(pl.Binary)
+    )
+    return forms["form"].to_list()
+
+
+def _quoted(texts: pl.Series) -> pl.Series:
+    """Each text as a form's value, exactly as `urllib.parse.quote_plus` has it.
+
+    One pass over the column for each different character that needs it. Where they are many, as in texts of other
+    scripts, one text after the other is faster.
+    """
+    special = set("".join(texts.to_list()).encode().translate(None, _UNQUOTED).decode())
+    if len(special) > _MOST_PASSES:
+        return pl.Series(texts.name, [quote_plus(text) for text in texts.to_list()], dtype=pl.String)
+    # Quotes consist of percent signs, pluses and what is never quoted: those two go before they come.
+    for character in sorted(special, key=lambda character: (character != "%", character != "+")):
+        texts = texts.str.replace_all(character, quote_plus(character), literal=True)
+    return texts
 
 
 def result(reply: http.Reply) -> Result:
@@ -197,7 +236,13 @@ def result(reply: http.Reply) -> Result:
         return Result(status=OutcomeStatus.DEFERRED, code=code, error=error, is_misconfigured=True)
     if action in {Action.TRANSIENT, Action.NEXT_WINDOW} or reply.status >= 500:
         seconds = float(retry_after) if retry_after.isdigit() else None
-        return Result(status=OutcomeStatus.DEFERRED, code=code, error=error, retry_after_seconds=seconds)
+        return Result(
+            status=OutcomeStatus.DEFERRED,
+            code=code,
+            error=error,
+            retry_after_seconds=seconds,
+            is_throttled=reply.status == 429,
+        )
     reason = meaning.reason if meaning else RejectReason.OTHER
     return Result(status=OutcomeStatus.REFUSED, reason=reason, code=code)
 
@@ -210,32 +255,65 @@ def _json(body: bytes) -> dict[str, object]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _report(envelope: Envelope, results: Sequence[Result]) -> SendReport:
-    frame = pl.DataFrame(
-        {
-            "message_id": envelope.recipients["message_id"],
-            "status": [str(r.status) for r in results],
-            "reason": [str(r.reason) if r.reason else None for r in results],
-            "code": [r.code for r in results],
-            "provider_message_id": [r.provider_message_id for r in results],
-        },
-        schema=RESULTS,
-    )
-    faulty = next((r for r in results if r.is_misconfigured), None)
-    stop = (
-        ProviderMisconfigured(
-            "Twilio",
-            f"it refused our configuration (code {faulty.code})",
-            "Look the code up in Twilio's error dictionary; check COMMS_TWILIO_*",
+class _Tally:
+    """Results by column. A message nobody tried is deferred."""
+
+    def __init__(self, message_ids: pl.Series) -> None:
+        self.is_over = False
+        """Whether the messages not tried yet are to stay so."""
+        self._message_ids = message_ids
+        self._statuses = [OutcomeStatus.DEFERRED.value] * len(message_ids)
+        self._sids: list[str | None] = [None] * len(message_ids)
+        self._others: dict[int, Result] = {}
+        self._waits: list[float] = []
+
+    def put_off(self, seconds: float) -> None:
+        """What is left would go too late: it is due again in so many seconds."""
+        self._waits.append(seconds)
+        self.is_over = True
+
+    def note(self, place: int, reply: http.Reply) -> None:
+        """What became of the message in this place."""
+        told = result(reply)
+        self._statuses[place] = told.status.value
+        if told.status is OutcomeStatus.ACCEPTED:
+            self._sids[place] = told.provider_message_id
+            return
+        self._others[place] = told
+        self.is_over |= told.is_misconfigured
+        if told.retry_after_seconds:
+            self._waits.append(told.retry_after_seconds)
+
+    def report(self) -> SendReport:
+        """All of it, as columns."""
+        reasons: list[str | None] = [None] * len(self._statuses)
+        codes: list[str | None] = [None] * len(self._statuses)
+        for place, told in self._others.items():
+            reasons[place] = told.reason.value if told.reason else None
+            codes[place] = told.code
+        frame = pl.DataFrame(
+            {
+                "message_id": self._message_ids,
+                "status": self._statuses,
+                "reason": reasons,
+                "code": codes,
+                "provider_message_id": self._sids,
+            },
+            schema=RESULTS,
         )
-        if faulty
-        else None
-    )
-    return SendReport(
-        results=frame,
-        retry_after_seconds=max(
-            (r.retry_after_seconds for r in results if r.retry_after_seconds), default=None
-        ),
-        error=next((r.error for r in results if r.error), None),
-        stop=stop,
+        others = self._others.values()
+        return SendReport(
+            results=frame,
+            retry_after_seconds=max(self._waits, default=None),
+            error=next((told.error for told in others if told.error), None),
+            stop=next((_stop(told) for told in others if told.is_misconfigured), None),
+            is_throttled=any(told.is_throttled for told in others),
+        )
+
+
+def _stop(faulty: Result) -> ProviderMisconfigured:
+    return ProviderMisconfigured(
+        "Twilio",
+        f"it refused our configuration (code {faulty.code})",
+        "Look the code up in Twilio's error dictionary; check COMMS_TWILIO_*",
     )

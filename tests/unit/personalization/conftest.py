@@ -4,19 +4,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import assume
 
 from comms_pipeline.domain.errors import TemplateError
 from comms_pipeline.personalization.environment import template_environment
 from comms_pipeline.personalization.message import TemplateSource, compile_message
 from comms_pipeline.personalization.opaque import OpaqueRenderer
-
-_SLOW_STARTS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-settings.register_profile("quick", max_examples=300, deadline=None, suppress_health_check=_SLOW_STARTS)
-settings.register_profile("thorough", max_examples=3000, deadline=None, suppress_health_check=_SLOW_STARTS)
-# `--hypothesis-profile=thorough` is applied before this file is read, so only the default gives way to ours.
-if settings.get_current_profile_name() == "default":
-    settings.load_profile("quick")
 
 Law = Callable[..., list[str] | None]
 
@@ -28,10 +21,10 @@ def renderer() -> Iterator[OpaqueRenderer]:
 
 
 def written_by_jinja(
-    source: TemplateSource, includes: Mapping[str, str], frame: pl.DataFrame
+    source: TemplateSource, includes: Mapping[str, str], frame: pl.DataFrame, language: str
 ) -> list[str] | None:
     """Jinja2's own output per row; None where it raises for any."""
-    environment = template_environment(is_html=source.is_html, includes=includes)
+    environment = template_environment(is_html=source.is_html, includes=includes, language=language)
     template = environment.from_string(source.text)
     try:
         return [template.render(row) for row in frame.to_dicts()]
@@ -44,14 +37,23 @@ def law(renderer: OpaqueRenderer) -> Law:
     """Checks the law for a message and returns the texts of its last part, or None where both raise."""
 
     def check(
-        frame: pl.DataFrame, *, includes: Mapping[str, str] | None = None, max_groups: int = 32, **texts: str
+        frame: pl.DataFrame,
+        *,
+        includes: Mapping[str, str] | None = None,
+        max_groups: int = 32,
+        language: str = "en",
+        **texts: str,
     ) -> list[str] | None:
         parts = {
             part: TemplateSource(name=part, text=text, is_html=part == "html") for part, text in texts.items()
         }
-        expected = {part: written_by_jinja(source, includes or {}, frame) for part, source in parts.items()}
+        expected = {
+            part: written_by_jinja(source, includes or {}, frame, language) for part, source in parts.items()
+        }
         try:
-            message = compile_message(parts, includes=includes or {}, max_groups=max_groups)
+            message = compile_message(
+                parts, includes=includes or {}, max_groups=max_groups, language=language
+            )
         except TemplateError as error:
             # We refuse at compile time what Jinja2 takes for undefined at run time.
             assume("before it is set" not in error.problem)

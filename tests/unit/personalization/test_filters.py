@@ -1,7 +1,7 @@
 """Every filter of the table against Jinja2's own output, on every kind of value and on None."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
 import polars as pl
@@ -24,6 +24,11 @@ _VALUES = {
     "float": pl.Series([0.0, -0.0, 2.5, 1.25, -1e-7, 1e16, float("inf")]),
     "nan": pl.Series([float("nan"), 1.5]),
     "bool": pl.Series([True, False]),
+    "amounts": pl.Series(["1234.50", "-.005", " 7 "]),
+    "iso": pl.Series(["2026-01-31T23:30:00Z", "2026-07-31 18:30"]),
+    "phones": pl.Series(["+4930123456", "<b>"]),
+    "instant": pl.Series([datetime(2026, 10, 25, 0, 30, tzinfo=UTC)]),
+    "clock": pl.Series([time(18, 30), time(0, 0, 5)]),
     "date": pl.Series([date(2024, 2, 29), date(1, 1, 1)]),
     "decimal": pl.Series([Decimal("1.50"), Decimal("-0.07")]),
     "texts": pl.Series([["a", "<b>"], ["c"]]),

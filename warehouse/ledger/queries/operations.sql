@@ -32,7 +32,7 @@ returning status
 -- What waits in cancelled sends, locked; a batch in somebody's hands is left alone until it comes back.
 select b.batch_id, b.send_id, b.payload
 from batch b join send s using (send_id)
-where b.status in ('planned', 'dead') and s.status = 'cancelled'
+where b.status in ('planned', 'dead') and b.payload is not null and s.status = 'cancelled'
 order by b.batch_id limit %(limit)s
 for update of b skip locked
 

@@ -42,9 +42,12 @@ select %(actor)s, 'lift', concat_ws('/', organisation_id, channel, encode(addres
 from removed
 
 -- name: suppressed
+-- The keys come as one value, 16 bytes each: a list of thousands would cost more than the question.
 select distinct address_key from suppression
 where organisation_id in (%(organisation_id)s, '*') and channel = %(channel)s
-  and address_key = any(%(address_keys)s::bytea[])
+  and address_key = any(array(
+      select substring(%(address_keys)s::bytea from 16 * n + 1 for 16)
+      from generate_series(0, length(%(address_keys)s::bytea) / 16 - 1) as n))
 
 -- name: reasons
 -- The organisation's own reason before the one that holds for every one.

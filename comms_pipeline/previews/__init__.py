@@ -1,0 +1,1 @@
+"""Looking at messages before anybody gets them: templates checked, rendered for one reader, photographed."""
