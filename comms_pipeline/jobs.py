@@ -34,6 +34,8 @@ load_events = dg.define_asset_job(
         vocabulary.PROVIDER_EVENTS,
         vocabulary.EVENTS,
         vocabulary.ENGAGEMENT,
+        vocabulary.CHANNEL_AFFINITY,
+        vocabulary.SEND_HOURS,
         vocabulary.OUTCOMES,
         vocabulary.CAMPAIGN_PERFORMANCE,
         vocabulary.SEND_FUNNEL,

@@ -1,4 +1,7 @@
-"""What people look at: marts and reports. Thin: models live in `warehouse/lake/models`, pages in `reports`."""
+"""What plans learn from, and what people look at: habits, marts, reports. Thin: models live in `warehouse/lake/models`.
+
+Pages live in `reports`.
+"""
 
 import dagster as dg
 
@@ -7,6 +10,32 @@ from comms_pipeline.loader.models import rebuild
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.reports.campaign import write_report
 from comms_pipeline.resources.stores import StoresResource
+
+
+@dg.asset(
+    key=vocabulary.CHANNEL_AFFINITY,
+    deps=[vocabulary.EVENTS],
+    group_name=vocabulary.ANALYTICS_GROUP,
+    owners=vocabulary.ANALYSTS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="How gladly each contact reads what comes by each channel (0-1). Feeds the next plan.",
+)
+def channel_affinity(stores: StoresResource) -> dg.MaterializeResult:
+    """Rebuild it from every message and event."""
+    return dg.MaterializeResult(metadata={"dagster/row_count": rebuild(stores, "core.channel_affinity")})
+
+
+@dg.asset(
+    key=vocabulary.SEND_HOURS,
+    deps=[vocabulary.EVENTS],
+    group_name=vocabulary.ANALYTICS_GROUP,
+    owners=vocabulary.ANALYSTS,
+    kinds=vocabulary.LAKE_KINDS,
+    description="At which hours of their own day contacts read, fading with time. Feeds the next plan.",
+)
+def send_hours(stores: StoresResource) -> dg.MaterializeResult:
+    """Rebuild it from every event."""
+    return dg.MaterializeResult(metadata={"dagster/row_count": rebuild(stores, "core.send_hours")})
 
 
 @dg.asset(

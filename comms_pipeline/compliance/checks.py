@@ -1,8 +1,9 @@
 """What rules can check, as column expressions: true where the check is failed. Rules name these by key.
 
 Columns at hand, per contact and channel: `address` (String, null when unusable), `address_key` (Binary),
-`suppression_reason` (String, null when not suppressed), `consent_source` (String), `contact_id`,
-`precedence` (small integer: of those who share an address, the lowest keeps it).
+`suppression_reason` (String, null when not suppressed), `consent_source` (String), `holdout` (String, the
+campaign's share of contacts held out; null when this one is not), `contact_id`, `precedence` (small integer: of
+those who share an address, the lowest keeps it).
 """
 
 from collections.abc import Mapping
@@ -36,5 +37,9 @@ CHECKS: Mapping[str, Check] = {
     ),
     "has_consent": Check(
         is_failed=pl.col("consent_source").is_null(), evidence=pl.lit("no consent on record")
+    ),
+    "not_held_out": Check(
+        is_failed=pl.col("holdout").is_not_null(),
+        evidence=pl.format("held out: {} of contacts, to compare with", pl.col("holdout")),
     ),
 }

@@ -174,6 +174,17 @@ class CampaignSpec(Strict):
                     )
         return value
 
+    @field_validator("holdout")
+    @classmethod
+    def _withholds_marketing_only(cls, value: float, info: ValidationInfo) -> float:
+        message_class = info.data.get("message_class")
+        if value and message_class in (MessageClass.TRANSACTIONAL, MessageClass.EMERGENCY):
+            raise fault(
+                f"a holdout would keep {message_class} messages from some contacts",
+                "Remove 'holdout:'; only marketing may be withheld",
+            )
+        return value
+
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values with the keys of the file; `model_validate` reads it back."""
         return self.model_dump(mode="json", by_alias=True)

@@ -1,7 +1,10 @@
-"""The lake's catalog as a Postgres database: how DuckDB is told of it, and the lock all writers share."""
+"""The lake's catalog as a Postgres database: how DuckDB is told of it, the lock all writers share, and which schema
+was applied last.
+"""
 
 import os
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -37,6 +40,45 @@ class WriteLock:
             raise DatabaseUnavailable(
                 "lake catalog", "the connection that holds the write lock was lost", "Run it again"
             ) from None
+
+
+class AppliedSchema:
+    """Which schema the lake's tables were last brought to, kept in the catalog beside DuckLake's own tables.
+
+    It goes where the catalog goes: a restored backup has the tables that its digest says.
+    """
+
+    def __init__(self, catalog: str) -> None:
+        self._catalog = catalog
+
+    def digest(self) -> str | None:
+        """The digest noted last; None for a new catalog. Raises `DatabaseUnavailable`."""
+        with closing(self._connect()) as connection:
+            try:
+                row = connection.execute("select digest from comms.lake_schema").fetchone()
+            except psycopg.errors.UndefinedTable:
+                return None
+            except psycopg.Error:
+                raise catalog_unavailable() from None
+        return row[0] if row else None
+
+    def note(self, digest: str) -> None:
+        """Replace it. The caller holds the write lock. Raises `DatabaseUnavailable`."""
+        with closing(self._connect()) as connection:
+            try:
+                with connection.transaction():
+                    connection.execute("create schema if not exists comms")
+                    connection.execute("create table if not exists comms.lake_schema (digest text not null)")
+                    connection.execute("delete from comms.lake_schema")
+                    connection.execute("insert into comms.lake_schema values (%s)", (digest,))
+            except psycopg.Error:
+                raise catalog_unavailable() from None
+
+    def _connect(self) -> psycopg.Connection:
+        try:
+            return psycopg.connect(self._catalog, autocommit=True)
+        except psycopg.Error:
+            raise catalog_unavailable() from None
 
 
 def without_password(catalog: str, folder: Path) -> str:

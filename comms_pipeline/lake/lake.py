@@ -1,5 +1,6 @@
 """The lake's connection: attach, read, write under the one lock. Knows no table by name."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -9,7 +10,7 @@ import duckdb
 import psycopg
 
 from comms_pipeline.domain.errors import DatabaseUnavailable
-from comms_pipeline.lake.catalog import WriteLock, catalog_unavailable, without_password
+from comms_pipeline.lake.catalog import AppliedSchema, WriteLock, catalog_unavailable, without_password
 from comms_pipeline.lake.extensions import link_extensions
 from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.sqlfiles import warehouse_root
@@ -102,17 +103,25 @@ class Lake:
             yield lock
 
     def create_tables(self) -> None:
-        """Bring the schema up to date; can run again."""
+        """Bring the schema up to date; a few milliseconds when it is. The catalog remembers what was applied."""
+        schema = (warehouse_root() / "lake/schema.sql").read_text(encoding="utf-8")
+        # Persisted for every client: inlined rows are where acknowledged deletes were lost.
+        options = f"call {ALIAS}.set_option('data_inlining_row_limit', 0)"
+        digest = hashlib.sha256(f"{options};{schema}".encode()).hexdigest()
+        applied = AppliedSchema(self._catalog)
+        if applied.digest() == digest:
+            return
         with self.exclusively():
             cursor = self.connect()
             try:
-                # Persisted for every client: inlined rows are where acknowledged deletes were lost.
-                cursor.execute(f"call {ALIAS}.set_option('data_inlining_row_limit', 0)")
+                cursor.execute(options)
                 cursor.execute("begin")
-                cursor.execute((warehouse_root() / "lake/schema.sql").read_text(encoding="utf-8"))
+                cursor.execute(schema)
                 cursor.execute("commit")
             finally:
                 _roll_back_and_close(cursor)
+            # Last, and under the lock: dying in between only means that it is applied again.
+            applied.note(digest)
 
     def _attach(self) -> duckdb.DuckDBPyConnection:
         self._data_path.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.ledger import suppressions
 from comms_pipeline.planning.audience import QUERIES
+from comms_pipeline.planning.choices import is_held_out
 from comms_pipeline.sqlfiles import named_queries
 
 ADDRESS_COLUMN = {Channel.EMAIL: "email", Channel.SMS: "phone"}
@@ -42,11 +43,13 @@ def _decide_channel(
     facts: pl.DataFrame, ledger: psycopg.Connection, spec: CampaignSpec, channel: Channel, secret: bytes
 ) -> pl.DataFrame:
     """Decisions for those who are not planned yet; those who are count as holders of their address."""
+    held_out = is_held_out(facts["contact_id"], spec.id, spec.holdout)
     contacts = facts.select(
         "contact_id",
         "consent_source",
         "is_planned",
         address=pl.col(ADDRESS_COLUMN[channel]),
+        holdout=pl.when(pl.lit(held_out)).then(pl.lit(f"{spec.holdout * 100:g} %")),
         # Of those who share an address, the planned one keeps it, else one whom we may write to.
         precedence=pl.when("is_planned")
         .then(0)

@@ -1,15 +1,28 @@
 """The plan of a send: who gets what, when, through what. One message per contact; ids only, no content."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
 
+from comms_pipeline.domain.campaign import ChannelChoice
 from comms_pipeline.domain.message import Channel, message_ids
+from comms_pipeline.domain.schedule import Recurring
 from comms_pipeline.domain.sms import segments_expr
+from comms_pipeline.personalization.scores import score
+from comms_pipeline.personalization.send_times import due_times
 from comms_pipeline.planning.audience import QUERIES
-from comms_pipeline.planning.choices import language_column, variant_column
+from comms_pipeline.planning.choices import (
+    ENOUGH_MESSAGES,
+    channel_column,
+    language_column,
+    variant_column,
+)
+from comms_pipeline.planning.context import SendContext
 from comms_pipeline.planning.findings import Findings
 from comms_pipeline.planning.rendering import SLICE, Rendered, Rendering
 from comms_pipeline.planning.templates import check_variables
@@ -27,19 +40,21 @@ def plan_messages(
     one fails before anything is queued. Raises `TemplateError`, `ProviderMisconfigured`.
     """
     context = rendering.context
-    parameters = {"send_id": context.send.send_id}
-    contacts = cursor.execute(named_queries(QUERIES)["plannable"], parameters).pl()
+    parameters: dict[str, object] = {"send_id": context.send.send_id}
+    contacts = cursor.execute(named_queries(QUERIES)["plannable"], parameters | {"now": now}).pl()
     if contacts.is_empty():
         return
-    generation = cursor.execute(named_queries(QUERIES)["next_generation"], parameters).fetchone()
+    row = cursor.execute(named_queries(QUERIES)["next_generation"], parameters).fetchone()
+    generation, first_planned_at = row or (0, None)
     check_variables(context.spec, rendering.compiled, OWN_COLUMNS.union(rendering.kinds))
+    choosing = _Choosing(cursor=cursor, context=context, first_planned_at=first_planned_at or now, now=now)
     findings = Findings(context)
-    for part in choices_of(contacts, rendering).iter_slices(SLICE):
-        planned = _plan_slice(rendering, findings, part)
+    for part in contacts.iter_slices(SLICE):
+        planned = _plan_slice(rendering, findings, choosing.choices_of(part))
         lanes = {channel: providers.lane_for(Channel(channel)) for channel in planned["channel"].unique()}
         yield planned.select(
             send_id=pl.lit(context.send.send_id),
-            generation=pl.lit(generation[0] if generation else 0, pl.Int32),
+            generation=pl.lit(generation, pl.Int32),
             message_id="message_id",
             contact_id="contact_id",
             channel="channel",
@@ -48,26 +63,82 @@ def plan_messages(
             language="language",
             score="score",
             segments="segments",
-            due_at=pl.lit(max(context.send.due_at, now)),
+            due_at="due_at",
             planned_at=pl.lit(now),
         )
     findings.finish()
 
 
-def choices_of(contacts: pl.DataFrame, rendering: Rendering) -> pl.DataFrame:
-    """What is chosen for each contact: `channel`, `variant`, `language`."""
-    spec = rendering.context.spec
-    chosen = pl.coalesce(
-        pl.when(pl.col("channels").list.contains(str(channel))).then(pl.lit(str(channel)))
-        for channel in spec.channels
-    )
-    return contacts.select(
-        "contact_id",
-        pl.col("engagement_score").fill_null(0.0),
-        channel=chosen,
-        variant=variant_column(contacts["contact_id"], spec.id, spec.variants),
-        language=language_column(contacts["language"], spec.languages),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Choosing:
+    """Chooses for slices of contacts, with what the lake knows of their habits."""
+
+    cursor: duckdb.DuckDBPyConnection
+    context: SendContext
+    first_planned_at: datetime
+    now: datetime
+
+    def choices_of(self, contacts: pl.DataFrame) -> pl.DataFrame:
+        """`contacts` with what is chosen for each: `channel`, `variant`, `language`, `due_at`."""
+        spec = self.context.spec
+        self.cursor.register("wanted_contacts", contacts.select("contact_id").to_arrow())
+        chosen = contacts.select(
+            "contact_id",
+            "days_since_engaged",
+            "engagement_rate",
+            self._channels(contacts),
+            variant=variant_column(contacts["contact_id"], spec.id, spec.variants),
+            language=language_column(contacts["language"], spec.languages),
+            due_at=self._due_times(contacts),
+        )
+        self.cursor.unregister("wanted_contacts")
+        return chosen
+
+    def _channels(self, contacts: pl.DataFrame) -> pl.Series:
+        spec = self.context.spec
+        affinities = pl.DataFrame(
+            schema={"contact_id": pl.String, "channel": pl.String, "affinity": pl.Float64}
+        )
+        if spec.channel_choice is ChannelChoice.ADAPTIVE and len(spec.channels) > 1:
+            affinities = self._found("channel_affinities", {"enough_messages": ENOUGH_MESSAGES})
+        return channel_column(contacts, affinities, spec.channels, spec.channel_choice)
+
+    def _due_times(self, contacts: pl.DataFrame) -> pl.Expr | pl.Series:
+        send_time = self.context.spec.send_time
+        start = max(self.context.send.due_at, self.now)
+        if send_time is None:
+            return pl.lit(start)
+        # Whoever joins the plan later shares its window, so that the send comes to an end.
+        end = max(self.context.send.due_at, self.first_planned_at) + timedelta(hours=send_time.within_hours)
+        return due_times(
+            contacts,
+            self._found("contact_hours", {"shift_hours": self._shift_hours}),
+            self._common_hours,
+            start=start,
+            end=max(start, end),
+            default_zone=self._default_zone,
+        )
+
+    @cached_property
+    def _common_hours(self) -> pl.DataFrame:
+        organisation_id = self.context.organisation.organisation_id
+        parameters = {"organisation": organisation_id, "shift_hours": self._shift_hours}
+        return self._found("organisation_hours", parameters)
+
+    @property
+    def _default_zone(self) -> str:
+        """Where contacts live whose time zone is not known: where the campaign's clock is, else UTC."""
+        schedule = self.context.spec.schedule
+        return schedule.time_zone if isinstance(schedule, Recurring) else "UTC"
+
+    @property
+    def _shift_hours(self) -> int:
+        """Whole hours from UTC to the default zone, for hours that the lake has by UTC."""
+        offset = self.now.astimezone(ZoneInfo(self._default_zone)).utcoffset() or timedelta()
+        return offset // timedelta(hours=1)
+
+    def _found(self, query: str, parameters: Mapping[str, object]) -> pl.DataFrame:
+        return self.cursor.execute(named_queries(QUERIES)[query], parameters).pl()
 
 
 def _plan_slice(rendering: Rendering, findings: Findings, contacts: pl.DataFrame) -> pl.DataFrame:
@@ -86,12 +157,14 @@ def _plan_slice(rendering: Rendering, findings: Findings, contacts: pl.DataFrame
 
 def _planned(contacts: pl.DataFrame, rendered: Rendered) -> pl.DataFrame:
     """`contacts`, who get the same message, with `score` and `segments`."""
-    # Half of the score is what we can say to a person, half is how much they have listened so far.
-    score = rendered.values.select(
-        0.5 * coverage(rendered.values, rendered.message.variables)
-        + 0.5 * pl.lit(contacts["engagement_score"])
+    scored = rendered.values.select(
+        score(
+            coverage(rendered.values, rendered.message.variables),
+            pl.lit(contacts["days_since_engaged"]),
+            pl.lit(contacts["engagement_rate"]),
+        )
     ).to_series()
-    return contacts.with_columns(score=score, segments=_segments(contacts, rendered))
+    return contacts.with_columns(score=scored, segments=_segments(contacts, rendered))
 
 
 def _segments(contacts: pl.DataFrame, rendered: Rendered) -> pl.Series:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from comms_pipeline.lake.lake import Lake
 from comms_pipeline.lake.maintain import maintain
 from comms_pipeline.ledger import launcher
 from comms_pipeline.ledger.server import Database, Server
+from comms_pipeline.sqlfiles import warehouse_root
 
 NOW = datetime(2026, 12, 1, 9, tzinfo=UTC)
 TABLE = "raw.watermarks"
@@ -340,6 +342,47 @@ def test_creating_the_tables_again_keeps_what_is_in_them(lake, word):
     lake.create_tables()
 
     assert ids(lake, word) == [(word, 1)]
+
+
+def test_a_changed_schema_is_applied_by_the_next_start(server, home, word, tmp_path, monkeypatch):
+    shipped = (warehouse_root() / "lake/schema.sql").read_text(encoding="utf-8")
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake/schema.sql").write_text(
+        f"{shipped}\ncreate table if not exists raw.new_{word} (id integer not null);\n", encoding="utf-8"
+    )
+    with closing(open_lake(server, home)) as before:
+        before.create_tables()
+    monkeypatch.setattr("comms_pipeline.lake.lake.warehouse_root", lambda: tmp_path)
+
+    # Two processes of the new version may start at once.
+    with (
+        ThreadPoolExecutor(2) as pool,
+        closing(open_lake(server, home)) as one,
+        closing(open_lake(server, home)) as two,
+    ):
+        list(pool.map(Lake.create_tables, (one, two)))
+        with two.writer() as writer:
+            assert writer.append(f"raw.new_{word}", pl.DataFrame({"id": [1]})) == 1
+            writer.cursor.execute(f"drop table raw.new_{word}")
+
+
+def test_a_schema_that_is_current_is_not_even_looked_at(lake, server, home):
+    lake.create_tables()
+    with lake.exclusively(), closing(open_lake(server, home)) as other:
+        # Who writes does not keep others from starting.
+        other.create_tables()
+        assert vars(other)["_connection"] is None
+
+
+def test_a_schema_that_could_not_be_applied_is_tried_again(server, home, word, tmp_path, monkeypatch):
+    (tmp_path / "lake").mkdir()
+    schema = tmp_path / "lake/schema.sql"
+    schema.write_text(f"create table if not exists raw.new_{word} (id intejer);", encoding="utf-8")
+    monkeypatch.setattr("comms_pipeline.lake.lake.warehouse_root", lambda: tmp_path)
+    with closing(open_lake(server, home)) as lake:
+        for _ in range(2):
+            with pytest.raises(duckdb.Error):
+                lake.create_tables()
 
 
 def test_maintenance_merges_small_files_and_leaves_a_reader_its_own(lake, word):

@@ -318,7 +318,7 @@ def test_no_address_reaches_the_lake_but_in_contacts(club):
             "select schema_name || '.' || table_name from duckdb_tables() where database_name = 'lake' "
             "and schema_name in ('raw', 'core', 'campaign', 'mart') order by all"
         ).fetchall()
-        assert len(tables) == 15
+        assert len(tables) == 17
         for (table,) in tables:
             if table != "core.contacts":
                 text = f"select t::varchar from {table} t"
@@ -327,7 +327,13 @@ def test_no_address_reaches_the_lake_but_in_contacts(club):
                 assert cursor.execute(hits, {"pattern": pattern}).fetchall() == [], table
 
 
-MODELS = ("core.engagement", "mart.campaign_performance", "mart.send_funnel")
+MODELS = (
+    "core.engagement",
+    "core.channel_affinity",
+    "core.send_hours",
+    "mart.campaign_performance",
+    "mart.send_funnel",
+)
 
 
 def at(stores: Stores, moment: datetime) -> Stores:
@@ -411,17 +417,17 @@ def test_who_listened_comes_with_a_higher_score_into_the_next_plan(club):
     rebuild(at(club.stores, NOON), "core.engagement")
     club.announce({"news.html": "Hello {{ name }}"})
     with club.stores.ledger() as ledger:
-        ledger.execute("update send set status = 'sent' where send_id = %s", (club.id,))
+        ledger.execute("update send set status = 'sending' where send_id = %s", (club.id,))
         # As if nothing had been queued: a queued plan that is gone would rightly stop the next one.
         ledger.execute("delete from enqueued where send_id = %s", (club.id,))
     with club.stores.lake.writer() as writer:
         writer.erase("campaign.messages", "send_id", [club.id])
 
-    club.plan()
+    replace(club, stores=at(club.stores, NOON + timedelta(days=30))).plan()
     scores = club.rows(
         "select score from campaign.messages join core.contacts using (contact_id) where send_id = $id order by email"
     )
-    # Half for knowing the name, half for the engagement: one open of at most two.
+    # Half for knowing the name, a quarter halved by 30 days, half a quarter for one open of at most two.
     assert scores == [(0.75,), *[(0.5,)] * 5]
 
 

@@ -23,6 +23,7 @@ from comms_pipeline.planning.rendering import ContactsChanged
 from comms_pipeline.providers.base import joined
 
 WEDDING = Path(__file__).parents[2] / "examples" / "wedding"
+TRANSACTIONAL = {"class": "transactional"}
 SMS = {"templates": {"sms": {"text": "news.txt"}}, "channels": ["sms"]}
 
 
@@ -115,7 +116,7 @@ def test_every_recipient_gets_a_way_out_of_their_own(club):
 
 def test_a_transactional_message_carries_no_unsubscribe_link(club):
     club.enrol(people(2))
-    club.announce({"news.html": "Hello {{ name }}"}, **{"class": "transactional"})
+    club.announce({"news.html": "Hello {{ name }}"}, **TRANSACTIONAL)
     club.plan()
     club.enqueue()
 
@@ -222,7 +223,9 @@ def test_slots_too_large_for_a_request_get_a_content_of_their_own(club):
     rows[1]["story"] = "long " * 2_001
     rows[2]["story"] = "short"
     club.enrol(rows)
-    club.announce({"news.html": "<p>{{ name }}: {{ story }}</p>"}, fallbacks={"story": "none yet"})
+    club.announce(
+        {"news.html": "<p>{{ name }}: {{ story }}</p>"}, fallbacks={"story": "none yet"}, **TRANSACTIONAL
+    )
     club.plan()
     club.enqueue()
 
@@ -232,7 +235,7 @@ def test_slots_too_large_for_a_request_get_a_content_of_their_own(club):
         (2, 5),
     ]
     [(large, payload)] = [each for each in batches if each[1].height == 1]
-    assert payload.columns == ["message_id", "address", "address_key", "unsubscribe_url"]
+    assert payload.columns == ["message_id", "address", "address_key"]
     assert large.parts["html"] == (f"<p>Person 1: {('long ' * 2_001).strip()}</p>",)
     assert texts(club, "html")["p0@people.example"] == "<p>Person 0: none yet</p>"
 
@@ -241,7 +244,7 @@ def test_attributes_may_have_the_names_of_our_own_columns(club):
     names = ("address", "message_id", "channel", "variant", "score", "segments", "engagement_score", "s0")
     rows = [row | {name: f"{name} {n}" for name in names} for n, row in enumerate(people(2))]
     club.enrol(rows, attributes={name: f'"{name}"' for name in names})
-    club.announce({"news.html": " ".join(f"{{{{ {name} }}}}" for name in names)})
+    club.announce({"news.html": " ".join(f"{{{{ {name} }}}}" for name in names)}, **TRANSACTIONAL)
     club.plan()
     club.enqueue()
 
@@ -260,7 +263,7 @@ def test_an_attribute_few_have_is_there_for_every_slice(club, monkeypatch):
     template = (
         "{% if discount is none %}no{% elif discount < 0 %}minus{% else %}{{ discount * 2 }}{% endif %}"
     )
-    club.announce({"news.html": template})
+    club.announce({"news.html": template}, **TRANSACTIONAL)
 
     assert club.plan() == 7
     assert club.enqueue() == 7
@@ -270,7 +273,7 @@ def test_an_attribute_few_have_is_there_for_every_slice(club, monkeypatch):
 
 def test_a_later_contact_may_lack_what_the_first_ones_had(club):
     club.enrol(people(2, note="hi"))
-    club.announce({"news.html": "{% if note %}{{ note }}{% endif %}!"})
+    club.announce({"news.html": "{% if note %}{{ note }}{% endif %}!"}, **TRANSACTIONAL)
     assert club.plan() == 2
 
     club.enrol([{"email": "late@people.example", "name": "Late"}])
@@ -355,7 +358,7 @@ def test_an_address_that_went_after_planning_stops_the_queue_whole(club):
         {"external_id": f"{n}", "email": f"p{n}@people.example", "phone": "+12125550101"} for n in range(3)
     ]
     club.enrol(rows)
-    club.announce({"news.html": "Hi"})
+    club.announce({"news.html": "Hi"}, **TRANSACTIONAL)
     assert club.plan() == 3
     club.enrol([rows[1] | {"email": ""}])
 

@@ -22,6 +22,8 @@ ASSETS = {
     "core/outcomes",
     "core/events",
     "core/engagement",
+    "core/channel_affinity",
+    "core/send_hours",
     "mart/campaign_performance",
     "mart/send_funnel",
     "report/campaign",

@@ -172,6 +172,24 @@ create table if not exists core.engagement (
     computed_at      timestamp with time zone not null
 );
 
+-- Grain: one contact and channel that ever got a message.
+create table if not exists core.channel_affinity (
+    contact_id    varchar not null,
+    channel       varchar not null,
+    messages      bigint not null,
+    human_engaged bigint not null,
+    affinity      double not null,  -- 0-1, smoothed
+    computed_at   timestamp with time zone not null
+);
+
+-- Grain: one contact and hour of the day in which it ever opened or clicked.
+create table if not exists core.send_hours (
+    contact_id  varchar not null,
+    local_hour  tinyint not null,  -- 0-23 by the contact's clock; by UTC for contacts without a time zone
+    weight      double not null,   -- messages opened or clicked then, fading with time
+    computed_at timestamp with time zone not null
+);
+
 -- Grain: one send, channel and variant.
 create table if not exists mart.campaign_performance (
     send_id          varchar not null,

@@ -16,6 +16,7 @@ SCHEMA = pl.Schema(
         "address_key": pl.Binary,
         "suppression_reason": pl.String,
         "consent_source": pl.String,
+        "holdout": pl.String,
         "precedence": pl.Int32,
     }
 )
@@ -26,6 +27,7 @@ def contacts(*rows: dict[str, object]) -> pl.DataFrame:
         "address": "someone@lakeside.example",
         "suppression_reason": None,
         "consent_source": "form",
+        "holdout": None,
         "precedence": 1,
     }
     filled = [usual | {"address_key": row["contact_id"].encode()} | row for row in rows]
@@ -112,6 +114,34 @@ def test_a_suppressed_address_is_excluded_from_every_class(message_class):
     frame = contacts({"contact_id": "a", "suppression_reason": "complained"})
 
     assert decided(frame, message_class)["a"] == ("excluded", {"not-suppressed": "suppressed: complained"})
+
+
+def test_who_is_held_out_is_told_beside_whatever_else_speaks_against_a_message():
+    frame = contacts(
+        {"contact_id": "a", "holdout": "5 %"},
+        {"contact_id": "b", "holdout": "5 %", "consent_source": None},
+    )
+
+    evidence = "held out: 5 % of contacts, to compare with"
+    # Only the first may be compared with: the second would have got nothing anyway.
+    assert decided(frame) == {
+        "a": ("excluded", {"holdout": evidence}),
+        "b": ("excluded", {"consent-recorded": "no consent on record", "holdout": evidence}),
+    }
+
+
+@pytest.mark.parametrize("message_class", [MessageClass.TRANSACTIONAL, MessageClass.EMERGENCY])
+def test_only_marketing_is_ever_held_out(message_class):
+    assert decided(contacts({"contact_id": "a", "holdout": "5 %"}), message_class)["a"] == ("allowed", {})
+
+
+def test_who_shares_the_address_of_a_contact_held_out_gets_nothing_either():
+    frame = contacts(
+        {"contact_id": "a", "address_key": b"same", "holdout": "5 %"},
+        {"contact_id": "b", "address_key": b"same"},
+    )
+
+    assert decided(frame)["b"] == ("excluded", {"unique-address": "same address as contact a"})
 
 
 def test_a_rule_of_another_channel_is_not_run():

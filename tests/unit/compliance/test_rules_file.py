@@ -24,13 +24,14 @@ def test_the_rules_we_ship_cover_every_channel_and_class():
     assert [rule.id for rule in rules] == [
         "address-present",
         "consent-recorded",
+        "holdout",
         "not-suppressed",
         "unique-address",
     ]
     for rule in rules:
         assert rule.channels == {Channel.EMAIL, Channel.SMS}
-        is_consent = rule.id == "consent-recorded"
-        assert rule.classes == ({MessageClass.MARKETING} if is_consent else set(MessageClass))
+        is_of_marketing = rule.id in {"consent-recorded", "holdout"}
+        assert rule.classes == ({MessageClass.MARKETING} if is_of_marketing else set(MessageClass))
     assert {rule.check for rule in rules} == set(CHECKS)
 
 

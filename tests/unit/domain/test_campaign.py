@@ -47,6 +47,18 @@ def test_defaults_are_marketing_full_batches_and_by_hand():
     assert spec.channels == (Channel.EMAIL, Channel.SMS)
 
 
+@pytest.mark.parametrize("message_class", ["transactional", "emergency"])
+def test_only_marketing_can_be_withheld(message_class):
+    assert problems(changed(**{"class": message_class, "holdout": 0.1})) == [
+        (
+            f"a holdout would keep {message_class} messages from some contacts",
+            "Remove 'holdout:'; only marketing may be withheld",
+        )
+    ]
+    assert CampaignSpec.model_validate(changed(**{"class": message_class, "holdout": 0})).holdout == 0
+    assert CampaignSpec.model_validate(changed(holdout=0.1)).holdout == 0.1
+
+
 def test_json_gives_the_same_campaign_back():
     values = changed(
         schedule={"cron": "0 9 * * 1", "time_zone": "Europe/London"},

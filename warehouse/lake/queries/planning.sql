@@ -17,9 +17,12 @@ semi join (select contact_id from campaign.messages where send_id = $send_id) pl
 where d.send_id = $send_id
 
 -- name: plannable
--- Allowed contacts whom the plan lacks, with the channels they may be reached on.
+-- Allowed contacts whom the plan lacks, with the channels they may be reached on and what their choices hang on.
 select d.contact_id, list(d.channel) as channels, any_value(c.language) as language,
-       any_value(e.engagement_score) as engagement_score
+       any_value(c.time_zone) as time_zone,
+       any_value(lower(trim(c.attributes ->> '$.preferred_channel'))) as preferred_channel,
+       any_value(epoch($now::timestamptz - e.last_engaged_at) / 86400.0) as days_since_engaged,
+       any_value((e.human_opens + 2 * e.human_clicks) / (2.0 * e.messages)) as engagement_rate
 from campaign.decisions d
 join core.contacts c using (contact_id)
 left join core.engagement e using (contact_id)
@@ -29,16 +32,38 @@ group by d.contact_id
 order by d.contact_id
 
 -- name: next_generation
-select coalesce(max(generation) + 1, 0) from campaign.messages where send_id = $send_id
+-- The number of the next generation of the plan, and when the first was planned.
+select coalesce(max(generation) + 1, 0), min(planned_at) from campaign.messages where send_id = $send_id
+
+-- name: channel_affinities
+-- How gladly the wanted contacts read each channel, where they got enough messages to tell.
+select a.contact_id, a.channel, a.affinity
+from core.channel_affinity a semi join wanted_contacts w using (contact_id)
+where a.messages >= $enough_messages
+
+-- name: contact_hours
+-- The hours at which the wanted contacts read. Hours by UTC are moved to the zone of those who have none.
+select h.contact_id, ((h.local_hour + if(c.time_zone is null, $shift_hours, 0) + 24) % 24)::tinyint as local_hour,
+       h.weight
+from core.send_hours h
+semi join wanted_contacts w using (contact_id)
+join core.contacts c using (contact_id)
+
+-- name: organisation_hours
+-- The hours at which contacts of the organisation read: of those whose time zone is known, else of all.
+with own as (
+    select ((h.local_hour + if(c.time_zone is null, $shift_hours, 0) + 24) % 24)::tinyint as local_hour, h.weight,
+           c.time_zone is not null as has_zone
+    from core.send_hours h join core.contacts c using (contact_id)
+    where c.organisation_id = $organisation
+)
+select local_hour, sum(weight) as weight from own
+where has_zone = (select bool_or(has_zone) from own)
+group by local_hour order by local_hour
 
 -- name: generations
 select generation, count(*) as messages from campaign.messages where send_id = $send_id
 group by generation order by generation
-
--- name: planned_messages
-select message_id, contact_id, channel, lane, variant, language, due_at
-from campaign.messages where send_id = $send_id and generation = $generation
-order by lane, variant, language, due_at, message_id
 
 -- name: attribute_kinds
 -- Over everybody of the organisation: whoever is in an audience, an attribute is there or not, a number or a text.
