@@ -23,6 +23,8 @@ INVALID_EMAIL = "not a valid e-mail address"
 INVALID_PHONE = "not a valid phone number"
 
 _KEY_BYTES = 16
+_BLOCK_BYTES = 64
+"""Of SHA-256: what an HMAC key is filled up to."""
 _MAX_EMAIL_BYTES, _MAX_LOCAL_PART, _MAX_INPUT = 254, 64, 1_000
 _ATEXT = r"[A-Za-z0-9_!#$%&'*+\-/=?^`{|}~]+"
 _LABEL = r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*"
@@ -161,16 +163,20 @@ def address_key(address: str, channel: Channel, secret: bytes) -> bytes:
 def address_keys(addresses: pl.Series, channel: Channel, secret: bytes) -> pl.Series:
     """`address_key` over a String column, as Binary; null stays null. About a million a second."""
     forms = email_keys(addresses) if channel is Channel.EMAIL else addresses.str.strip_chars()
-    prepared = _keyed(channel, secret)
-    keys: list[bytes | None] = []
-    for form in forms.to_list():
+    inner_pad, outer_pad = _hmac_pads(secret)
+    # Copies of two plain hashes take half the time of a copy of an HMAC object.
+    inner_copy = hashlib.sha256(inner_pad + _key_context(channel)).copy
+    outer_copy = hashlib.sha256(outer_pad).copy
+    digests: list[bytes | None] = []
+    for form in forms.cast(pl.Binary).to_list():
         if form is None:
-            keys.append(None)
+            digests.append(None)
             continue
-        keyed = prepared.copy()
-        keyed.update(form.encode())
-        keys.append(keyed.digest()[:_KEY_BYTES])
-    return pl.Series(addresses.name, keys, pl.Binary)
+        inner, outer = inner_copy(), outer_copy()
+        inner.update(form)
+        outer.update(inner.digest())
+        digests.append(outer.digest())
+    return pl.Series(addresses.name, digests, pl.Binary).bin.head(_KEY_BYTES)
 
 
 # What `str.strip` removes from ASCII text; Polars' own idea of white space lacks the last four.
@@ -178,10 +184,25 @@ _ASCII_SPACE = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
 
 
 def _keyed(channel: Channel, secret: bytes) -> hmac.HMAC:
+    return hmac.new(_required(secret), _key_context(channel), hashlib.sha256)
+
+
+def _hmac_pads(secret: bytes) -> tuple[bytes, bytes]:
+    """What the inner and the outer hash of an HMAC-SHA256 begin with (RFC 2104)."""
+    key = _required(secret)
+    block = (key if len(key) <= _BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
+    return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
+
+
+def _key_context(channel: Channel) -> bytes:
+    return f"comms/address/{KEY_VERSION}/{channel}/".encode()
+
+
+def _required(secret: bytes) -> bytes:
     if not secret:
         # An HMAC under an empty key is a plain hash: anybody could test whom we suppress.
         raise InvalidSettings("COMMS_SECRET_KEY", "it is empty", "Run `comms init`, or set it")
-    return hmac.new(secret, f"comms/address/{KEY_VERSION}/{channel}/".encode(), hashlib.sha256)
+    return secret
 
 
 def _folded(text: str) -> str:

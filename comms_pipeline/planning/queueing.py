@@ -1,6 +1,6 @@
 """Turns a generation of the plan into batches: contents and columnar payloads. The ledger stores them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,12 @@ from comms_pipeline.domain.content import Content, Skeleton
 from comms_pipeline.domain.message import PRIORITY, Channel
 from comms_pipeline.ledger.batches import NewBatch
 from comms_pipeline.personalization.message import RenderedGroup
-from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.rendering import SLICE, Rendered, Rendering
 from comms_pipeline.providers.base import Limits, joined
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
+
+_QUERIES = "lake/queries/queueing.sql"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +34,34 @@ def batches_of(
     cursor: duckdb.DuckDBPyConnection, rendering: Rendering, providers: Providers, generation: int
 ) -> Iterator[Queued]:
     """The batches of one generation of a plan, in slices of flat memory. Raises `TemplateError`, `ContactsChanged`."""
-    parameters: dict[str, object] = {"send_id": rendering.context.send.send_id, "generation": generation}
-    plan = cursor.execute(named_queries(QUERIES)["planned_messages"], parameters).pl()
-    groups = plan.partition_by(
-        "lane", "channel", "variant", "language", "due_at", as_dict=True, maintain_order=True
-    )
-    for (lane, channel, variant, language, due_at), group in groups.items():
+    plan = {"send_id": rendering.context.send.send_id, "generation": generation}
+    # As a frame: DuckDB needs another library for times as Python objects.
+    groups = cursor.execute(named_queries(_QUERIES)["planned_groups"], plan).pl()
+    for group in groups.iter_rows(named=True):
         builder = _Builder(
             rendering=rendering,
-            lane=str(lane),
-            limits=providers.for_lane(str(lane)).limits,
-            channel=Channel(str(channel)),
-            due_at=due_at,
+            lane=group["lane"],
+            limits=providers.for_lane(group["lane"]).limits,
+            channel=Channel(group["channel"]),
+            due_at=group["due_at"],
         )
-        key = (builder.channel, str(variant), str(language))
-        for part in group.iter_slices(SLICE):
+        key = (builder.channel, group["variant"], group["language"])
+        for part in _slices(cursor, plan | group):
             yield builder.build(rendering.render(key, part))
+
+
+def _slices(cursor: duckdb.DuckDBPyConnection, group: Mapping[str, object]) -> Iterator[pl.DataFrame]:
+    """The messages of one group, at most `SLICE` at a time, by contact: `message_id`, `contact_id`."""
+    # The cursor renders each slice before the next is read: no result can stay open on it.
+    message_id = contact_id = ""
+    while True:
+        last = {"message_id": message_id, "contact_id": contact_id, "size": SLICE}
+        part = cursor.execute(named_queries(_QUERIES)["planned_slice"], {**group, **last}).pl()
+        if part.height:
+            yield part
+        if part.height < SLICE:
+            return
+        message_id, contact_id = part.row(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +103,7 @@ class _Builder:
             "address_key",
             *(["unsubscribe_url"] if self.has_one_click else []),
         ]
-        payload = recipients[group.rows.to_list()].select(columns).hstack(group.slots)
+        payload = recipients[group.rows].select(columns).hstack(group.slots)
         if self.limits.slot_bytes is not None and group.slots.width:
             size = group.slots.select(pl.sum_horizontal(pl.all().str.len_bytes()))[group.slots.columns[0]]
             is_large = size > self.limits.slot_bytes

@@ -7,7 +7,11 @@ from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.rate import Rate
 from comms_pipeline.providers.base import Provider
 from comms_pipeline.providers.http import REQUEST_TIMEOUT_SECONDS
+from comms_pipeline.providers.mailgun_send import Mailgun
+from comms_pipeline.providers.resend_send import Resend
 from comms_pipeline.providers.sendgrid_send import SendGrid
+from comms_pipeline.providers.smtp_opening import Account
+from comms_pipeline.providers.smtp_send import Smtp
 from comms_pipeline.providers.twilio_send import TwilioSms
 from comms_pipeline.settings import SANDBOX_KEY_PREFIX, SANDBOX_SENDER, Settings
 
@@ -30,6 +34,23 @@ def _sendgrid(settings: Settings, timeout_seconds: float) -> Provider:
     )
 
 
+def _resend(settings: Settings, timeout_seconds: float) -> Provider:
+    return Resend(
+        api_key=_required(settings, settings.resend_api_key.get_secret_value(), "COMMS_RESEND_API_KEY"),
+        base_url=settings.resend_url,
+        timeout_seconds=timeout_seconds,
+    )
+
+
+def _mailgun(settings: Settings, timeout_seconds: float) -> Provider:
+    return Mailgun(
+        api_key=_required(settings, settings.mailgun_api_key.get_secret_value(), "COMMS_MAILGUN_API_KEY"),
+        domain=_required(settings, settings.mailgun_domain, "COMMS_MAILGUN_DOMAIN"),
+        base_url=settings.mailgun_url,
+        timeout_seconds=timeout_seconds,
+    )
+
+
 def _twilio(settings: Settings, timeout_seconds: float) -> Provider:
     return TwilioSms(
         account_sid=_required(settings, settings.twilio_account_sid, "COMMS_TWILIO_ACCOUNT_SID"),
@@ -43,8 +64,26 @@ def _twilio(settings: Settings, timeout_seconds: float) -> Provider:
     )
 
 
+def _smtp(settings: Settings, timeout_seconds: float) -> Provider:
+    if settings.sandbox:
+        raise ProviderMisconfigured(
+            "lane email:smtp", "the sandbox has no SMTP server", "Set COMMS_SANDBOX=false to send by SMTP"
+        )
+    account = Account(
+        host=_required(settings, settings.smtp_host, "COMMS_SMTP_HOST"),
+        port=settings.smtp_port,
+        user=settings.smtp_user,
+        password=settings.smtp_password.get_secret_value(),
+        security=settings.smtp_security,
+    )
+    return Smtp(account, connections=settings.smtp_connections, timeout_seconds=timeout_seconds)
+
+
 _BUILDERS: dict[str, Callable[[Settings, float], Provider]] = {
     "email:sendgrid": _sendgrid,
+    "email:resend": _resend,
+    "email:mailgun": _mailgun,
+    "email:smtp": _smtp,
     "sms:twilio": _twilio,
 }
 """Lanes (channel and account) and what builds their provider. The first configured one of a channel serves it, the

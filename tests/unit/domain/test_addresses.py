@@ -215,6 +215,18 @@ def test_address_keys_are_hmacs_separated_by_channel() -> None:
     assert whatsapp.to_list() != sms.to_list()
 
 
+@given(st.binary(min_size=1, max_size=200), st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_a_column_of_keys_agrees_with_the_single_key_for_secrets_of_any_length(
+    secret: bytes, address: str
+) -> None:
+    assert address_keys(pl.Series([address, None]), Channel.EMAIL, secret).to_list() == [
+        address_key(address, Channel.EMAIL, secret),
+        None,
+    ]
+
+
 def test_without_a_secret_no_address_key_is_made() -> None:
     with pytest.raises(InvalidSettings, match="COMMS_SECRET_KEY"):
         address_key("ada@example.com", Channel.EMAIL, b"")
+    with pytest.raises(InvalidSettings, match="COMMS_SECRET_KEY"):
+        address_keys(pl.Series(["ada@example.com"]), Channel.EMAIL, b"")

@@ -117,6 +117,67 @@ def test_values_of_the_greatest_size_leave_room_for_their_tags() -> None:
     assert sum(len(tag) + len(value) for tag, value in substitutions.items()) <= 10_000
 
 
+# What JSON writers get wrong: quotes, backslashes, all control characters, line separators, wide characters.
+HOSTILE = st.text(
+    alphabet=st.characters(exclude_categories=["Cs"])
+    | st.sampled_from([*map(chr, range(32)), *'"\\/<>&{}%', "\x7f", "\u2028", "\u2029", "\ufeff", "😀"]),
+    max_size=30,
+)
+
+
+@settings(max_examples=200)
+@given(
+    rows=st.lists(st.tuples(HOSTILE, HOSTILE, HOSTILE, HOSTILE), max_size=5),
+    organisation_id=HOSTILE,
+    has_one_click=st.booleans(),
+    slots=st.integers(0, 2),
+)
+def test_data_of_any_kind_arrives_as_it_is(
+    rows: list[tuple[str, ...]], organisation_id: str, has_one_click: bool, slots: int
+) -> None:
+    names = ["message_id", "address", "s0", "s1"][: 2 + slots]
+    columns = {name: pl.Series([row[at] for row in rows], dtype=pl.String) for at, name in enumerate(names)}
+    urls = pl.Series([row[3] for row in rows], dtype=pl.String)
+    sent = Envelope(
+        batch_id=1,
+        send_id="s",
+        organisation_id=organisation_id,
+        content=Content(
+            campaign_id="c", parts={"subject": ("x",)}, sender="a@x.example", has_one_click=has_one_click
+        ),
+        recipients=pl.DataFrame(columns | {"unsubscribe_url": urls}),
+    )
+    # One by one, as dictionaries: what the columns must come to.
+    expected: list[dict[str, object]] = []
+    for row in sent.recipients.iter_rows(named=True):
+        personalization: dict[str, object] = {
+            "to": [{"email": row["address"]}],
+            "custom_args": {"comms_message": row["message_id"], "comms_org": organisation_id},
+        }
+        if slots:
+            personalization["substitutions"] = {f"-s{at}.{NONCE}-": row[f"s{at}"] for at in range(slots)}
+        if has_one_click:
+            personalization["headers"] = {
+                "List-Unsubscribe": f"<{row['unsubscribe_url']}>",
+                "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+            }
+        expected.append(personalization)
+    assert orjson.loads(request_body(sent, nonce=NONCE))["personalizations"] == expected
+
+
+def test_a_part_of_a_larger_frame_says_only_its_own() -> None:
+    whole = envelope(10)
+    part = Envelope(
+        batch_id=1,
+        send_id="s",
+        organisation_id="o",
+        content=whole.content,
+        recipients=whole.recipients.slice(4, 2),
+    )
+    personalizations = orjson.loads(request_body(part, nonce=NONCE))["personalizations"]
+    assert [each["to"][0]["email"] for each in personalizations] == ["p4@x.example", "p5@x.example"]
+
+
 def test_an_empty_part_is_left_out() -> None:
     content = Content(
         campaign_id="c", parts={"subject": ("x",), "text": ("", ""), "html": ("y",)}, sender="a@x.example"
