@@ -1,7 +1,7 @@
 """Reads campaigns from disk: folders of YAML files and the templates they name. Writes and renders nothing.
 
 A folder holds `organisation.yaml`, one YAML file per campaign, and templates. Contact mappings (`*.map.yaml`)
-may lie beside them and are passed over.
+may lie beside them and are passed over. Templates below `builtin/` are those that come with us.
 """
 
 from collections import deque
@@ -15,6 +15,12 @@ from jinja2 import nodes
 from pydantic import ValidationError
 
 from comms_pipeline.audience.definition import compile_audience
+from comms_pipeline.builtin_templates import (
+    BUILTIN_FOLDER,
+    builtin_fallbacks,
+    builtin_names,
+    builtin_source,
+)
 from comms_pipeline.domain.campaign import (
     CAMPAIGN_KEYS,
     CampaignSpec,
@@ -85,7 +91,8 @@ def load_folder(folder: Path) -> CampaignFolder:
 def load_campaign(path: Path) -> CampaignFile:
     """Read one campaign file and collect its templates, with whatever these include or extend.
 
-    Without a `postal_address` of its own the campaign takes the one of `organisation.yaml` beside it.
+    Without a `postal_address` of its own the campaign takes the one of `organisation.yaml` beside it. Built-in
+    templates are collected like others, so that a stored campaign stays as it is, and bring their fallbacks.
     Raises `InvalidCampaignFiles`; culprits are `file:line`.
     """
     organisation = _organisation_beside(path.parent)
@@ -104,6 +111,8 @@ def load_campaign(path: Path) -> CampaignFile:
     problems += collector.problems + _long_subjects(spec, collector.templates, path.parent)
     if problems:
         raise InvalidCampaignFiles(problems)
+    if fallbacks := builtin_fallbacks(collector.templates):
+        spec = spec.model_copy(update={"fallbacks": {**fallbacks, **spec.fallbacks}})
     return CampaignFile(spec=spec, templates=collector.templates)
 
 
@@ -211,6 +220,15 @@ def _text(path: Path) -> str:
         raise _UnusableFileError("it is not UTF-8 text", "Save it as UTF-8") from None
 
 
+def _builtin(name: str) -> str:
+    source = builtin_source(name)
+    if source is None:
+        close = close_match(name, builtin_names())
+        fix = f"Did you mean '{close}'?" if close else "See `comms templates list`"
+        raise _UnusableFileError("there is no such built-in template", fix)
+    return source
+
+
 @dataclass(frozen=True, kw_only=True)
 class _TemplateCollector:
     """Gathers templates below `folder`, never from outside it, and what they include, extend or import."""
@@ -236,10 +254,15 @@ class _TemplateCollector:
             except jinja2.TemplateSyntaxError as error:
                 problem = (error.message or "syntax error").rstrip(".")
                 self.problems.append(
-                    InvalidCampaign(f"{self.folder / name}:{error.lineno}", problem, "Correct the template")
+                    InvalidCampaign(f"{self._place(name)}:{error.lineno}", problem, "Correct the template")
                 )
 
+    def _place(self, name: str) -> str:
+        return name if name.startswith(BUILTIN_FOLDER) else str(self.folder / name)
+
     def _read(self, name: str) -> str:
+        if name.startswith(BUILTIN_FOLDER):
+            return _builtin(name)
         parts = PurePosixPath(name).parts
         if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\x00" in name:
             raise _UnusableFileError("the path leads out of the campaign's folder", "Keep templates below it")
@@ -259,7 +282,7 @@ class _TemplateCollector:
         """Templates that one template names, each with the place that names it."""
         tree = jinja2.Environment(autoescape=True).parse(self.templates[name])
         for node in tree.find_all((nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)):
-            culprit = f"{self.folder / name}:{node.lineno}"
+            culprit = f"{self._place(name)}:{node.lineno}"
             template = getattr(node, "template", None)
             value = template.value if isinstance(template, nodes.Const) else None
             if not isinstance(value, str):

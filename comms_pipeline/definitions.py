@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from comms_pipeline.assets import analytics, campaign, checks, contacts, events
+from comms_pipeline.assets import analytics, campaign, checks, contacts, events, reconciliation
 from comms_pipeline.assets.ledger import LEDGER_ASSETS
 from comms_pipeline.jobs import ASSET_JOBS
 from comms_pipeline.ops.dispatch import dispatch_asset
@@ -17,7 +17,7 @@ def build_definitions(settings: Settings, overrides: dict[str, object] | None = 
     """Every asset, check, job, schedule and sensor; `overrides` replace resources by name."""
     return dg.Definitions(
         assets=[
-            *dg.load_assets_from_modules([contacts, campaign, events, analytics]),
+            *dg.load_assets_from_modules([contacts, campaign, reconciliation, events, analytics]),
             dispatch_asset,
             *LEDGER_ASSETS,
         ],

@@ -5,6 +5,7 @@ import dagster as dg
 from comms_pipeline import vocabulary
 
 _AFTER_SENDING = [
+    vocabulary.RECONCILIATION,
     vocabulary.OUTCOMES,
     vocabulary.CAMPAIGN_PERFORMANCE,
     vocabulary.SEND_FUNNEL,

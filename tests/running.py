@@ -82,8 +82,9 @@ class Dagster:
         return campaign_id
 
     def ledger(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Run SQL on the ledger; its rows, if it has any."""
-        with self.stores.ledger() as connection:
+        """Run SQL on the ledger, also against the state machine; its rows, if it has any."""
+        with self.stores.ledger() as connection, connection.transaction():
+            connection.execute("set local session_replication_role = replica")
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 

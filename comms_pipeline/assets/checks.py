@@ -1,41 +1,9 @@
-"""Checks that are steps of their own: a send's account, and the quality of what crosses the borders."""
+"""Checks that are steps of their own: the quality of what crosses the borders."""
 
 import dagster as dg
 
 from comms_pipeline import vocabulary
-from comms_pipeline.ledger import batches
-from comms_pipeline.planning import stages
 from comms_pipeline.resources.stores import StoresResource
-
-
-@dg.asset_check(
-    asset=vocabulary.DISPATCH,
-    name="counts_sum",
-    blocking=True,
-    description="messages = accepted + refused + deferred + cancelled + unknown + waiting, and what the lake calls "
-    "waiting, deferred or unknown is exactly what the ledger still holds.",
-)
-def dispatch_counts_sum(
-    context: dg.AssetCheckExecutionContext, stores: StoresResource
-) -> dg.AssetCheckResult:
-    """Compare lake and ledger for the partition's send."""
-    send_id = context.partition_key
-    with stores.ledger() as ledger, stores.lake.reader() as cursor:
-        progress = batches.progress(ledger, send_id)
-        funnel = stages.funnel(cursor, send_id)
-    held = progress.waiting + progress.in_flight + progress.in_doubt
-    open_in_lake = funnel.waiting + funnel.deferred + funnel.unknown
-    return dg.AssetCheckResult(
-        passed=held == open_in_lake and funnel.waiting >= 0,
-        metadata={
-            "messages": funnel.messages,
-            "accepted": funnel.accepted,
-            "refused": funnel.refused,
-            "cancelled": funnel.cancelled,
-            "open_in_lake": open_in_lake,
-            "held_in_ledger": held,
-        },
-    )
 
 
 @dg.asset_check(

@@ -14,6 +14,7 @@ from comms_pipeline.audience.sql import CULPRIT, OWN_PREFIX, fence
 from comms_pipeline.domain.errors import InvalidSegment
 from comms_pipeline.domain.segment import (
     CONTACT_FIELDS,
+    WITHOUT_VALUE,
     AllOf,
     AnyOf,
     Audience,
@@ -22,7 +23,7 @@ from comms_pipeline.domain.segment import (
     Not,
     Sql,
 )
-from comms_pipeline.domain.validation import nearest
+from comms_pipeline.domain.validation import close_match, nearest
 from comms_pipeline.sqlfiles import named_queries
 
 # Read on first use: importing opens no file.
@@ -57,27 +58,35 @@ def compile_audience(definition: Audience, organisation_id: str) -> AudienceQuer
 def check_fields(definition: Audience, known: Collection[str]) -> None:
     """Check that every field is a contact column or among `known` attribute names (or lies below one).
 
+    Only `is_set` and `is_not_set` may ask for what nobody has yet, unless its name looks like a known one misspelt.
     Raises `InvalidSegment` with the nearest name for the first that is not. SQL is left alone.
     """
     names = CONTACT_FIELDS | set(known)
-    for name in fields_of(definition):
-        if name not in names and name.split(".")[0] not in names:
+    for comparison in _comparisons(definition):
+        name = comparison.field
+        if name in names or name.split(".")[0] in names:
+            continue
+        if comparison.op not in WITHOUT_VALUE or close_match(name, names):
             raise InvalidSegment("audience", f"no contact has a field '{name}'", nearest(name, names))
 
 
 def fields_of(definition: Audience) -> Iterator[str]:
     """The fields a definition compares, in its order; none for SQL."""
+    return (comparison.field for comparison in _comparisons(definition))
+
+
+def _comparisons(definition: Audience) -> Iterator[Comparison]:
     match definition:
         case Comparison():
-            yield definition.field
+            yield definition
         case AllOf():
             for each in definition.all:
-                yield from fields_of(each)
+                yield from _comparisons(each)
         case AnyOf():
             for each in definition.any:
-                yield from fields_of(each)
+                yield from _comparisons(each)
         case Not():
-            yield from fields_of(definition.condition)
+            yield from _comparisons(definition.condition)
 
 
 def invalid_segment(error: duckdb.Error) -> InvalidSegment:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from comms_pipeline.cli.console import out, step, table
+from comms_pipeline.cli.console import err, out, step, table
 from comms_pipeline.cli.installation import dagster_home
 from comms_pipeline.cli.opened import open_stores
 from comms_pipeline.domain.errors import InvalidCampaign
@@ -20,10 +20,20 @@ def apply(
     folder: Annotated[Path, typer.Argument(help="A folder with organisation.yaml, campaigns and templates.")],
 ) -> None:
     """Store the campaigns of a folder, all or none. Unchanged ones keep their version."""
+    from rich.markup import escape
+
+    from comms_pipeline.campaign_files import InvalidCampaignFiles
     from comms_pipeline.planning.applying import apply_folder
+    from comms_pipeline.planning.templates import TemplateProblems
 
     stores = open_stores()
-    applied = apply_folder(stores, folder)
+    try:
+        applied = apply_folder(stores, folder)
+    except (InvalidCampaignFiles, TemplateProblems) as error:
+        # The last is printed like any other error.
+        for problem in error.problems[:-1]:
+            err.print(f"[red]error:[/red] {escape(str(problem))}")
+        raise error.problems[-1] from None
     table(
         None,
         ["campaign", "version", "change", "due"],

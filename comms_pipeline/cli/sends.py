@@ -195,6 +195,7 @@ def worker(
     """Send what cannot wait for a Dagster run, the moment it is queued. Ctrl-C finishes what is under way."""
     from comms_pipeline.dispatch.worker import Worker
     from comms_pipeline.ledger.batches import LEAST_PRIORITY
+    from comms_pipeline.providers.registry import Providers
 
     stores = open_stores()
     lanes = [lane for lane in stores.providers.lanes if stores.providers.is_configured(lane)]
@@ -205,7 +206,7 @@ def worker(
         running = Worker(
             connect=stores.ledger,
             conninfo=stores.server.conninfo(),
-            providers=stores.providers,
+            providers=lambda: Providers(stores.settings),
             lanes=lanes,
             least_priority=LEAST_PRIORITY if every else _URGENT,
         )

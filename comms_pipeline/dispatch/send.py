@@ -89,15 +89,19 @@ def settle(
     send_id: str,
     now: datetime,
     reconcile_after_seconds: float,
+    is_closing: bool = True,
 ) -> Settlement:
-    """Take over what dead workers left, ask providers about what is in doubt, and close the send if all is done."""
+    """Take over what dead workers left, ask providers about what is in doubt, and close the send if all is done.
+
+    Without `is_closing` the send stays open, for whoever balances its books.
+    """
     with connect() as connection:
         expire(connection)
     report = asyncio.run(
         reconcile(connect, providers, older_than_seconds=reconcile_after_seconds, now=now, send_id=send_id)
     )
     with connect() as connection, connection.transaction():
-        is_complete = sends.complete_send(connection, send_id)
+        is_complete = is_closing and sends.complete_send(connection, send_id)
         return Settlement(
             reconciled=report, progress=batches.progress(connection, send_id), is_complete=is_complete
         )

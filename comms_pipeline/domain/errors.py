@@ -1,5 +1,7 @@
 """The errors people see: each names the culprit and the fix in one line. No error carries personal data."""
 
+from collections.abc import Callable
+
 
 class CommsError(Exception):
     """A problem the user can mend. `str(error)` is one line: what is wrong with which thing, and what to do.
@@ -12,6 +14,17 @@ class CommsError(Exception):
         self.problem = problem
         self.fix = fix
         super().__init__(f"{culprit}: {problem}. {fix}")
+
+    def __reduce__(self) -> "tuple[Callable[..., CommsError], tuple[type[CommsError], dict[str, object]]]":
+        # Exceptions are pickled by their one text; ours are made of several, and kinds of ours of others again.
+        return _restored, (type(self), self.__dict__)
+
+
+def _restored(kind: type[CommsError], values: dict[str, object]) -> CommsError:
+    error = kind.__new__(kind)
+    error.__dict__.update(values)
+    error.args = (f"{error.culprit}: {error.problem}. {error.fix}",)
+    return error
 
 
 class InvalidSettings(CommsError):

@@ -88,9 +88,7 @@ def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str)
     return report.counts
 
 
-@dg.op(
-    description="Reconciles what is in doubt, loads outcomes into the lake, closes the send when all is done."
-)
+@dg.op(description="Asks providers about what is in doubt and loads outcomes into the lake.")
 def settle(
     context: dg.OpExecutionContext, config: SettleConfig, stores: StoresResource, lanes: list[dict[str, int]]
 ) -> dg.Output[dict[str, int]]:
@@ -102,16 +100,20 @@ def settle(
         send_id=send_id,
         now=stores.now(),
         reconcile_after_seconds=config.reconcile_after_seconds,
+        # `campaign/reconciliation` closes it, once the books agree.
+        is_closing=False,
     )
     load_outcomes(stores)
     with stores.lake.reader() as cursor:
         funnel = stages.funnel(cursor, send_id)
-    context.log.info(f"settled after {len(lanes)} lanes; complete: {settlement.is_complete}")
+    left = settlement.progress
+    context.log.info(
+        f"settled after {len(lanes)} lanes; {left.waiting:,} wait, {left.in_doubt:,} are in doubt"
+    )
     return dg.Output(
         {"accepted": funnel.accepted, "refused": funnel.refused, "unknown": funnel.unknown},
         metadata={
             "dagster/partition_row_count": funnel.messages,
-            "is_complete": settlement.is_complete,
             "reconciled_accepted": settlement.reconciled.accepted,
             "reconciled_released": settlement.reconciled.released,
             "still_unknown": settlement.reconciled.still_unknown,

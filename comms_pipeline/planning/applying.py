@@ -1,16 +1,17 @@
 """Applies campaign folders to the ledger: checked whole first, then stored in one transaction."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from comms_pipeline.campaign_files import load_folder
+from comms_pipeline.campaign_files import CampaignFile, load_folder
 from comms_pipeline.domain.campaign import digest
-from comms_pipeline.domain.errors import InvalidCampaign
+from comms_pipeline.domain.errors import InvalidCampaign, TemplateError
 from comms_pipeline.domain.schedule import Once
 from comms_pipeline.ledger import sends
 from comms_pipeline.ledger.sends import Organisation
 from comms_pipeline.planning.occurrences import send_id_of
-from comms_pipeline.planning.templates import compile_campaign
+from comms_pipeline.planning.templates import TemplateProblems, compile_campaign
 from comms_pipeline.stores import Stores
 
 
@@ -27,11 +28,11 @@ class Applied:
 def apply_folder(stores: Stores, folder: Path) -> list[Applied]:
     """Load, compile and store every campaign of a folder, all or none.
 
-    A campaign with a time of its own gets its send. Raises `InvalidCampaign`, `TemplateError`.
+    A campaign with a time of its own gets its send. Raises `InvalidCampaignFiles` or `TemplateProblems` with the
+    problems of every campaign.
     """
     loaded = load_folder(folder)
-    for campaign in loaded.campaigns:
-        compile_campaign(campaign.spec, campaign.templates)
+    _require_compiling(loaded.campaigns)
     applied = []
     with stores.ledger() as ledger, ledger.transaction():
         if loaded.organisation is not None:
@@ -70,3 +71,14 @@ def apply_folder(stores: Stores, folder: Path) -> list[Applied]:
     if not applied:
         raise InvalidCampaign(str(folder), "it holds no campaign", "Add a YAML file with an 'id:'")
     return applied
+
+
+def _require_compiling(campaigns: Iterable[CampaignFile]) -> None:
+    problems: list[TemplateError] = []
+    for campaign in campaigns:
+        try:
+            compile_campaign(campaign.spec, campaign.templates)
+        except TemplateProblems as error:
+            problems += error.problems
+    if problems:
+        raise TemplateProblems(problems)

@@ -40,16 +40,17 @@ def plan_messages(
     one fails before anything is queued. Raises `TemplateError`, `ProviderMisconfigured`.
     """
     context = rendering.context
-    parameters: dict[str, object] = {"send_id": context.send.send_id}
-    contacts = cursor.execute(named_queries(QUERIES)["plannable"], parameters | {"now": now}).pl()
-    if contacts.is_empty():
-        return
-    row = cursor.execute(named_queries(QUERIES)["next_generation"], parameters).fetchone()
+    row = cursor.execute(
+        named_queries(QUERIES)["next_generation"], {"send_id": context.send.send_id}
+    ).fetchone()
     generation, first_planned_at = row or (0, None)
-    check_variables(context.spec, rendering.compiled, OWN_COLUMNS.union(rendering.kinds))
     choosing = _Choosing(cursor=cursor, context=context, first_planned_at=first_planned_at or now, now=now)
     findings = Findings(context)
-    for part in contacts.iter_slices(SLICE):
+    is_first = True
+    for part in _plannable(cursor, context.send.send_id, now):
+        if is_first:
+            check_variables(context.spec, rendering.compiled, OWN_COLUMNS.union(rendering.kinds))
+            is_first = False
         planned = _plan_slice(rendering, findings, choosing.choices_of(part))
         lanes = {channel: providers.lane_for(Channel(channel)) for channel in planned["channel"].unique()}
         yield planned.select(
@@ -67,6 +68,19 @@ def plan_messages(
             planned_at=pl.lit(now),
         )
     findings.finish()
+
+
+def _plannable(cursor: duckdb.DuckDBPyConnection, send_id: str, now: datetime) -> Iterator[pl.DataFrame]:
+    """Allowed contacts whom the plan lacks, in slices of the audience."""
+    parameters: dict[str, object] = {"send_id": send_id, "now": now, "size": SLICE, "after": ""}
+    while True:
+        part = cursor.execute(named_queries(QUERIES)["plannable"], parameters).pl()
+        wanted = part.filter(pl.col("channels").is_not_null())
+        if wanted.height:
+            yield wanted
+        if part.height < SLICE:
+            return
+        parameters["after"] = part["contact_id"][-1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,12 @@ import duckdb
 import polars as pl
 
 from comms_pipeline.domain.addresses import address_keys
+from comms_pipeline.domain.campaign import Tracking
 from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.domain.links import Links
 from comms_pipeline.domain.message import Channel, MessageClass
-from comms_pipeline.domain.tokens import Purpose, TokenKeys
+from comms_pipeline.domain.tokens import TokenKeys
+from comms_pipeline.personalization.bodies import Bodies
 from comms_pipeline.personalization.message import CompiledMessage, RenderedGroup
 from comms_pipeline.personalization.opaque import OpaqueRenderer
 from comms_pipeline.planning.context import SendContext
@@ -46,14 +49,19 @@ class Rendered:
     """A slice of contacts who get the same message, in one order throughout.
 
     `recipients`: `message_id`, `contact_id`, `address`, `address_key`, and `unsubscribe_url` where the message has
-    one. `values`: what their record holds. `frame`: what the templates read. `groups` partition the rows.
+    one. `values`: what their record holds. `frame`: what the templates read. `groups` partition the rows; their
+    parts are finished bodies. `faults`: what is wrong with the pages, in words. `public_url`: where our own links
+    lead.
     """
 
+    key: MessageKey
     message: CompiledMessage
     recipients: pl.DataFrame
     values: pl.DataFrame
     frame: pl.DataFrame
     groups: list[RenderedGroup]
+    faults: tuple[str, ...]
+    public_url: str
 
 
 class Rendering:
@@ -71,6 +79,7 @@ class Rendering:
         self.kinds: Mapping[str, Any] = attribute_kinds(cursor, context.organisation.organisation_id)
         self._cursor = cursor
         self._keys = keys
+        self._bodies: dict[MessageKey, Bodies] = {}
         self._stack = ExitStack()
         self._renderer: OpaqueRenderer | None = None
 
@@ -90,23 +99,44 @@ class Rendering:
     def render(self, key: MessageKey, contacts: pl.DataFrame) -> Rendered:
         """The message `key` for `contacts` (`message_id`, `contact_id`), at most `SLICE` of them.
 
-        Raises `TemplateError`, and `ContactsChanged` for contacts without an address on the channel.
+        Raises `TemplateError`, `UnsafeTarget`, and `ContactsChanged` for contacts without an address on the channel.
         """
-        channel = key[0]
+        channel, _, language = key
         message = self.compiled.messages[key]
         values = contact_values(self._cursor, contacts["contact_id"], self.kinds, message.variables)
         # Attributes may have names such as "address": what is ours stays apart from what templates read.
         recipients = self._recipients(contacts, channel, values[ADDRESS_COLUMN[channel]])
+        links = self._links(channel)
         if self.has_one_click(channel) or "unsubscribe_url" in message.variables:
-            urls = self._unsubscribe_urls(recipients, channel)
-            recipients, values = (each.with_columns(unsubscribe_url=urls) for each in (recipients, values))
-        frame = template_frame(values, self.context, message.variables)
+            urls = links.unsubscribe_urls(recipients).alias("unsubscribe_url")
+            recipients, values = (each.with_columns(urls) for each in (recipients, values))
+        if "preferences_url" in message.variables:
+            values = values.with_columns(links.preferences_urls(recipients).alias("preferences_url"))
+        frame = template_frame(values, self.context, message.variables, language=language)
+        groups = message.evaluate(frame, renderer=self._renderer)
+        faults: tuple[str, ...] = ()
+        if channel is Channel.EMAIL:
+            is_ours = self.context.spec.tracking is Tracking.OWN
+            bodies = self._bodies.setdefault(key, Bodies(tracking=links if is_ours else None))
+            groups = [bodies.finish(group, recipients) for group in groups]
+            faults = bodies.faults
         return Rendered(
+            key=key,
             message=message,
             recipients=recipients,
             values=values,
             frame=frame,
-            groups=message.evaluate(frame, renderer=self._renderer),
+            groups=groups,
+            faults=faults,
+            public_url=self._keys.public_url,
+        )
+
+    def _links(self, channel: Channel) -> Links:
+        return Links(
+            keys=self._keys.tokens,
+            public_url=self._keys.public_url,
+            organisation_id=self.context.organisation.organisation_id,
+            channel=channel,
         )
 
     def _recipients(self, contacts: pl.DataFrame, channel: Channel, addresses: pl.Series) -> pl.DataFrame:
@@ -122,14 +152,3 @@ class Rendering:
             address=addresses,
             address_key=address_keys(addresses, channel, self._keys.secret),
         )
-
-    def _unsubscribe_urls(self, recipients: pl.DataFrame, channel: Channel) -> pl.Series:
-        tokens = self._keys.tokens.sign_column(
-            Purpose.UNSUBSCRIBE,
-            organisation_id=self.context.organisation.organisation_id,
-            contact_ids=recipients["contact_id"],
-            channel=channel,
-            message_ids=recipients["message_id"],
-            address_keys=recipients["address_key"],
-        )
-        return f"{self._keys.public_url}/u/" + tokens

@@ -15,7 +15,17 @@ from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.context import SendContext
 from comms_pipeline.sqlfiles import named_queries
 
-PROVIDED = frozenset({"unsubscribe_url", "postal_address", "organisation_name", "sender_name", "campaign_id"})
+PROVIDED = frozenset(
+    {
+        "unsubscribe_url",
+        "preferences_url",
+        "postal_address",
+        "organisation_name",
+        "sender_name",
+        "campaign_id",
+        "message_language",
+    }
+)
 """Variables every message has, whatever the contact."""
 OWN_COLUMNS = CONTACT_FIELDS | {"contact_id"}
 """Columns every contact has; they hide attributes of the same name."""
@@ -62,17 +72,20 @@ def _readable(kind: object) -> object:
     return _READ_AS.get(str(kind), kind)
 
 
-def template_frame(values: pl.DataFrame, context: SendContext, variables: Collection[str]) -> pl.DataFrame:
+def template_frame(
+    values: pl.DataFrame, context: SendContext, variables: Collection[str], *, language: str
+) -> pl.DataFrame:
     """`values` with the campaign's fallbacks for what is missing, and the provided variables that are read.
 
-    `unsubscribe_url` must be among `values` when it is read. Raises `TemplateError` for a fallback of another
-    kind than the attribute's.
+    `language` is the message's. Links must be among `values` when they are read. Raises `TemplateError` for a
+    fallback of another kind than the attribute's.
     """
     constants = {
         "postal_address": context.postal_address,
         "organisation_name": context.organisation.name,
         "sender_name": context.spec.sender.from_name,
         "campaign_id": context.spec.id,
+        "message_language": language,
     }
     frame = _with_fallbacks(values, context.spec)
     return frame.with_columns(

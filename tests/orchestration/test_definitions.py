@@ -18,6 +18,7 @@ ASSETS = {
     "campaign/eligibility",
     "campaign/messages",
     "campaign/dispatch",
+    "campaign/reconciliation",
     "raw/provider_events",
     "core/outcomes",
     "core/events",
@@ -33,6 +34,7 @@ PARTITIONED = {
     "campaign/eligibility",
     "campaign/messages",
     "campaign/dispatch",
+    "campaign/reconciliation",
     "report/campaign",
 }
 
@@ -116,7 +118,7 @@ def test_checks_on_the_way_of_a_send_block(definitions: dg.Definitions) -> None:
     assert checks == {
         "campaign/messages: counts_sum": True,
         "campaign/messages: message_ids_unique": True,
-        "campaign/dispatch: counts_sum": True,
+        "campaign/reconciliation: is_balanced": True,
         "core/contacts: contacts_well_formed": True,
         "core/events: events_well_formed": False,
     }

@@ -55,7 +55,7 @@ def test_only_the_failed_lane_runs_again_once_its_key_is_right(
         assert steps(second, dg.DagsterEventType.STEP_SUCCESS) == [
             "campaign__dispatch.send_lane[email_sendgrid]",
             "campaign__dispatch.settle",
-            "campaign__dispatch_counts_sum",
+            "campaign__reconciliation",
             "core__outcomes",
             "mart__campaign_performance",
             "mart__send_funnel",

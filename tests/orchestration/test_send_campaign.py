@@ -45,7 +45,7 @@ def test_send_is_accounted_for_from_audience_to_report(gallery: Dagster, sandbox
     assert checks(result) == {
         "campaign/messages: counts_sum": True,
         "campaign/messages: message_ids_unique": True,
-        "campaign/dispatch: counts_sum": True,
+        "campaign/reconciliation: is_balanced": True,
     }
     funnel = [
         {"step": "audience", "contacts": 4},
@@ -150,4 +150,4 @@ def test_outcome_lost_from_the_lake_is_noticed(gallery: Dagster) -> None:
     gallery.spoil("delete from core.outcomes where message_id = (select min(message_id) from core.outcomes)")
     result = gallery.run("send_campaign", SEND)
     assert not result.success
-    assert checks(result)["campaign/dispatch: counts_sum"] is False
+    assert checks(result)["campaign/reconciliation: is_balanced"] is False

@@ -66,6 +66,66 @@ def test_a_campaign_comes_with_every_template_it_needs(folder):
     assert templates == {name: text for name, text in FILES.items() if name != "campaign.yaml"}
 
 
+def test_templates_of_translations_and_variants_are_collected(folder):
+    german = "{email: {subject: Neues, preheader: file:vorschau.txt, html: de/news.html}, sms: {text: de/news.sms.txt}}"
+    variant = "{name: b, templates: {email: {html: b.html}}, translations: {de: {email: {html: de/b.html}}}}"
+    for name in ("vorschau.txt", "de/news.html", "de/news.sms.txt", "b.html", "de/b.html"):
+        write(folder, name, f"This is {name}")
+    write(
+        folder,
+        "campaign.yaml",
+        f"{CAMPAIGN}translations: {{de: {german}}}\nvariants: [{{name: a}}, {variant}]\n",
+    )
+
+    templates = load_campaign(folder / "campaign.yaml").templates
+
+    assert set(templates) == {name for name in FILES if name != "campaign.yaml"} | {
+        "vorschau.txt",
+        "de/news.html",
+        "de/news.sms.txt",
+        "b.html",
+        "de/b.html",
+    }
+    assert templates["de/b.html"] == "This is de/b.html"
+
+
+def test_a_missing_template_of_a_translation_is_named_at_its_line(folder):
+    text = f"{CAMPAIGN}translations:\n  de:\n    email: {{html: nwes.html}}\n"
+
+    assert errors(folder, text) == [
+        "campaign.yaml:20: template 'nwes.html': there is no such file. Did you mean 'news.html'?"
+    ]
+
+
+def test_built_in_templates_come_with_what_they_extend_and_their_fallbacks(folder):
+    write(folder, "mine.html", '{% extends "builtin/news/layout.html" %}')
+    text = CAMPAIGN.replace("html: news.html", "html: mine.html").replace(
+        "text: news.sms.txt", "text: builtin/news/announcement.sms.txt"
+    )
+    write(folder, "campaign.yaml", f"{text}fallbacks: {{name: dear reader}}\n")
+
+    spec, templates = load_campaign(folder / "campaign.yaml")
+
+    assert {"mine.html", "builtin/news/layout.html", "builtin/base.html"} < set(templates)
+    assert templates["builtin/base.html"].startswith("<!doctype html>")
+    assert spec.fallbacks["name"] == "dear reader"
+    assert spec.fallbacks["details"] == ""
+
+
+def test_a_built_in_template_misspelt_is_named_with_the_nearest(folder):
+    # The folder of this name is ours, whatever lies on the disk.
+    write(folder, "builtin/news/anouncement.html", "<p>Mine</p>")
+
+    assert errors(folder, CAMPAIGN.replace("html: news.html", "html: builtin/news/anouncement.html")) == [
+        "campaign.yaml:16: template 'builtin/news/anouncement.html': there is no such built-in template. "
+        "Did you mean 'builtin/news/announcement.html'?"
+    ]
+    assert errors(folder, CAMPAIGN.replace("html: news.html", "html: builtin/../../zzz")) == [
+        "campaign.yaml:16: template 'builtin/../../zzz': there is no such built-in template. "
+        "See `comms templates list`"
+    ]
+
+
 def test_line_numbers_are_those_of_the_node_at_fault(folder):
     text = (
         CAMPAIGN.replace("op: eq", "op: eqq")

@@ -99,6 +99,24 @@ create table if not exists campaign.messages (
     planned_at   timestamp with time zone not null
 );
 
+-- Grain: one send. Its books as they were balanced last: lake, ledger and the providers' events.
+create table if not exists campaign.reconciliations (
+    send_id       varchar not null,
+    planned       bigint not null,
+    accepted      bigint not null,
+    refused       bigint not null,
+    deferred      bigint not null,
+    cancelled     bigint not null,
+    unknown       bigint not null,
+    waiting       bigint not null,
+    confirmed     bigint not null,   -- accepted messages of which the provider told any event
+    contradicted  bigint not null,   -- refused or cancelled ones that were delivered all the same
+    enqueued      bigint not null,   -- as the ledger counts
+    held          bigint not null,   -- waiting, in flight or in doubt in the ledger
+    is_balanced   boolean not null,
+    reconciled_at timestamp with time zone not null
+);
+
 -- Grain: one recorded outcome of one message; the highest outcome_id of a message is its state.
 create table if not exists core.outcomes (
     outcome_id          bigint not null,

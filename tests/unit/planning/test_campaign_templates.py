@@ -6,7 +6,7 @@ import pytest
 from comms_pipeline.domain.errors import TemplateError
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.planning.findings import check_blanks
-from comms_pipeline.planning.templates import check_variables, compile_campaign
+from comms_pipeline.planning.templates import TemplateProblems, check_variables, compile_campaign
 
 TEMPLATES = {
     "news.html": "<h1>Hi {{ name }}</h1><a href=\"{{ unsubscribe_url }}\">Stop</a>{% include 'foot.html' %}",
@@ -28,16 +28,32 @@ def texts(message, part, frame=FRAME):
     return [text for group in message.evaluate(frame) for text in group.join(part).to_list()]
 
 
-def test_an_email_without_a_text_gets_one_derived_from_its_page(spec):
-    compiled = compile_campaign(spec(), TEMPLATES)
+def test_the_parts_of_an_email_share_includes_and_variables(spec):
+    compiled = compile_campaign(
+        spec(templates={"email": {"subject": "News", "preheader": "For {{ name }}", "html": "news.html"}}),
+        TEMPLATES,
+    )
     message = compiled.messages[Channel.EMAIL, "", "en"]
 
     assert texts(message, "subject") == ["News", "News"]
+    assert texts(message, "preheader") == ["For &lt;Ada&gt;", "For Bo"]
     assert texts(message, "html")[0] == (
         '<h1>Hi &lt;Ada&gt;</h1><a href="https://x.example/u/1">Stop</a><p>1 Harbor Lane & co</p>'
     )
-    assert texts(message, "text")[0] == "Hi <Ada>\nStop (https://x.example/u/1)1 Harbor Lane & co"
     assert compiled.variables == {"name", "unsubscribe_url", "postal_address"}
+
+
+def test_filters_write_the_language_of_the_message(spec):
+    translated = spec(
+        fallbacks={"day": "2026-12-01"}, translations={"de": {"email": {"subject": "{{ day | date }}"}}}
+    )
+
+    compiled = compile_campaign(translated, TEMPLATES | {"news.html": "{{ day | date }}"})
+
+    frame = pl.DataFrame({"day": ["2026-12-01"]})
+    assert texts(compiled.messages[Channel.EMAIL, "", "en"], "html", frame) == ["Dec 1, 2026"]
+    assert texts(compiled.messages[Channel.EMAIL, "", "de"], "html", frame) == ["01.12.2026"]
+    assert texts(compiled.messages[Channel.EMAIL, "", "de"], "subject", frame) == ["01.12.2026"]
 
 
 def test_every_channel_and_variant_is_compiled(spec):
@@ -54,13 +70,31 @@ def test_every_channel_and_variant_is_compiled(spec):
         (Channel.EMAIL, "a", "en"),
         (Channel.EMAIL, "b", "en"),
     }
-    assert texts(compiled.messages[Channel.EMAIL, "b", "en"], "text") == ["Dear Dr <Ada>", "Dear Mr Bo"]
+    assert texts(compiled.messages[Channel.EMAIL, "b", "en"], "html") == [
+        "<p>Dear Dr &lt;Ada&gt;</p>",
+        "<p>Dear Mr Bo</p>",
+    ]
     assert texts(compiled.messages[Channel.SMS, "a", "en"], "text") == ["Hi <Ada>", "Hi Bo"]
 
 
 def test_a_template_that_does_not_compile_is_named(spec):
     with pytest.raises(TemplateError, match=r"foot\.html:1"):
         compile_campaign(spec(), TEMPLATES | {"foot.html": "{% if x %}"})
+
+
+def test_every_template_that_does_not_compile_is_named_once(spec):
+    variants = [{"name": "a"}, {"name": "b", "templates": {"email": {"subject": "{{ x"}}}]
+    broken = spec(channels=["email", "sms"], variants=variants)
+
+    with pytest.raises(TemplateProblems) as caught:
+        compile_campaign(broken, TEMPLATES | {"foot.html": "{% if x %}", "news.txt": "{{ x | nope }}"})
+
+    assert str(caught.value) == str(caught.value.problems[0])
+    assert [problem.culprit.split(":")[0] for problem in caught.value.problems] == [
+        "foot.html",
+        "subject",
+        "news.txt",
+    ]
 
 
 def test_a_variable_nobody_has_is_named_with_the_nearest_there_is(spec):

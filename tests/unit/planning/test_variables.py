@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from comms_pipeline.domain.errors import TemplateError
+from comms_pipeline.planning.context import SendContext
 from comms_pipeline.planning.variables import attribute_kinds, contact_values, coverage, template_frame
 
 FIELDS = ("email", "phone", "name", "language", "time_zone", "country", "region", "postcode", "external_id")
@@ -32,6 +33,10 @@ def values_of(
 ) -> pl.DataFrame:
     kinds = attribute_kinds(connection, "lakeside")
     return contact_values(connection, pl.Series("contact_id", contacts, dtype=pl.String), kinds, names)
+
+
+def framed(values: pl.DataFrame, context: SendContext, *names: str) -> pl.DataFrame:
+    return template_frame(values, context, names, language="de-at")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,7 @@ def test_values_come_in_the_order_of_the_contacts_and_none_for_the_unknown():
     ],
 )
 def test_a_fallback_stands_in_for_null_and_for_empty_text(context, column, fallback, filled):
-    frame = template_frame(pl.DataFrame({"x": column}), context(fallbacks={"x": fallback}), {"x"})
+    frame = framed(pl.DataFrame({"x": column}), context(fallbacks={"x": fallback}), "x")
 
     assert frame["x"].to_list() == filled
 
@@ -146,12 +151,12 @@ def test_a_fallback_stands_in_for_null_and_for_empty_text(context, column, fallb
 )
 def test_a_fallback_of_another_kind_is_refused(context, column, fallback):
     with pytest.raises(TemplateError, match="campaign news: the fallback of 'x' does not fit"):
-        template_frame(pl.DataFrame({"x": column}), context(fallbacks={"x": fallback}), {"x"})
+        framed(pl.DataFrame({"x": column}), context(fallbacks={"x": fallback}), "x")
 
 
 def test_a_fallback_for_what_nobody_has_makes_the_column(context):
-    frame = template_frame(
-        pl.DataFrame({"contact_id": ["c0", "c1"]}), context(fallbacks={"x": "friend", "y.z": 1}), {"x", "y"}
+    frame = framed(
+        pl.DataFrame({"contact_id": ["c0", "c1"]}), context(fallbacks={"x": "friend", "y.z": 1}), "x", "y"
     )
 
     assert frame.select("x", "y").rows() == [("friend", {"z": 1}), ("friend", {"z": 1})]
@@ -161,7 +166,7 @@ def test_a_fallback_reaches_into_nested_values(context):
     homes = [{"city": "Oslo", "zip": "1"}, {"city": "", "zip": "2"}, {"city": None, "zip": "3"}, None]
     values = pl.DataFrame({"home": homes})
 
-    frame = template_frame(values, context(fallbacks={"home.city": "your town"}), {"home"})
+    frame = framed(values, context(fallbacks={"home.city": "your town"}), "home")
 
     assert [row["city"] for row in frame["home"].to_list()] == ["Oslo", "your town", "your town", "your town"]
     assert [row["zip"] for row in frame["home"].to_list()] == ["1", "2", "3", None]
@@ -169,9 +174,9 @@ def test_a_fallback_reaches_into_nested_values(context):
 
 def test_provided_variables_are_there_when_they_are_read(context):
     values = pl.DataFrame({"contact_id": ["c0"]})
-    provided = {"postal_address", "organisation_name", "sender_name", "campaign_id"}
+    provided = {"postal_address", "organisation_name", "sender_name", "campaign_id", "message_language"}
 
-    frame = template_frame(values, context(), provided)
+    frame = framed(values, context(), *provided)
 
     assert frame.row(0, named=True) == {
         "contact_id": "c0",
@@ -179,8 +184,9 @@ def test_provided_variables_are_there_when_they_are_read(context):
         "organisation_name": "Lakeside Weddings",
         "sender_name": "Lakeside",
         "campaign_id": "news",
+        "message_language": "de-at",
     }
-    assert template_frame(values, context(), set()).columns == ["contact_id"]
+    assert framed(values, context()).columns == ["contact_id"]
 
 
 def test_coverage_is_the_share_of_contact_variables_with_a_value():

@@ -17,19 +17,28 @@ semi join (select contact_id from campaign.messages where send_id = $send_id) pl
 where d.send_id = $send_id
 
 -- name: plannable
--- Allowed contacts whom the plan lacks, with the channels they may be reached on and what their choices hang on.
-select d.contact_id, list(d.channel) as channels, any_value(c.language) as language,
-       any_value(c.time_zone) as time_zone,
-       any_value(lower(trim(c.attributes ->> '$.preferred_channel'))) as preferred_channel,
-       any_value(epoch($now::timestamptz - e.last_engaged_at) / 86400.0) as days_since_engaged,
-       any_value((e.human_opens + 2 * e.human_clicks) / (2.0 * e.messages)) as engagement_rate
-from campaign.decisions d
-join core.contacts c using (contact_id)
+-- The next slice of the audience, by contact: the channels each may be reached on (null: none, or planned already) and
+-- what the choices hang on.
+with slice as materialized (
+    select contact_id from campaign.audiences
+    where send_id = $send_id and contact_id > $after
+    order by contact_id limit $size
+), allowed as (
+    select d.contact_id, list(d.channel) as channels
+    from campaign.decisions d semi join slice using (contact_id)
+    where d.send_id = $send_id and d.decision = 'allowed'
+      and not exists (select 1 from campaign.messages m where m.send_id = $send_id and m.contact_id = d.contact_id)
+    group by d.contact_id
+)
+select s.contact_id, a.channels, c.language, c.time_zone,
+       lower(trim(c.attributes ->> '$.preferred_channel')) as preferred_channel,
+       epoch($now::timestamptz - e.last_engaged_at) / 86400.0 as days_since_engaged,
+       (e.human_opens + 2 * e.human_clicks) / (2.0 * e.messages) as engagement_rate
+from slice s
+left join allowed a using (contact_id)
+left join core.contacts c using (contact_id)
 left join core.engagement e using (contact_id)
-where d.send_id = $send_id and d.decision = 'allowed'
-  and not exists (select 1 from campaign.messages m where m.send_id = $send_id and m.contact_id = d.contact_id)
-group by d.contact_id
-order by d.contact_id
+order by s.contact_id
 
 -- name: next_generation
 -- The number of the next generation of the plan, and when the first was planned.
@@ -67,8 +76,11 @@ group by generation order by generation
 
 -- name: attribute_kinds
 -- Over everybody of the organisation: whoever is in an audience, an attribute is there or not, a number or a text.
+-- (One contact for each structure there is: the aggregate keeps kilobytes for every text it sees.)
 select json_group_structure(attributes::json)
-from core.contacts where organisation_id = $organisation and not is_erased
+from (select any_value(attributes) as attributes from core.contacts
+      where organisation_id = $organisation and not is_erased
+      group by json_structure(attributes::json))
 
 -- name: contact_values
 select c.contact_id, c.email, c.phone, c.name, c.language, c.time_zone, c.country, c.region, c.postcode,
