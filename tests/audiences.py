@@ -93,7 +93,7 @@ class Club:
         context = self.send()
         stages.write_audience(self.stores, context)
         stages.write_decisions(self.stores, context)
-        return stages.write_messages(self.stores, context)
+        return stages.write_messages(self.stores, context).messages
 
     def enqueue(self) -> int:
         """Queue what is planned; returns the messages added."""

@@ -87,14 +87,16 @@ def messages(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Ma
     """Plan the messages; a template that cannot be rendered for everybody fails here, before anything is sent."""
     send = stages.context_of(stores, context.partition_key)
     with stages.failing(stores, send.send.send_id):
-        added = stages.write_messages(stores, send)
+        planned = stages.write_messages(stores, send)
     with stores.lake.reader() as cursor:
         funnel = stages.funnel(cursor, send.send.send_id)
     is_unique = funnel.messages == funnel.distinct_messages
     return dg.MaterializeResult(
         metadata={
             "dagster/partition_row_count": funnel.messages,
-            "messages_added": added,
+            "messages_added": planned.messages,
+            "missing_values": counts_table(planned.missing),
+            "warnings": dg.MetadataValue.md("\n".join(f"- {each}" for each in planned.warnings) or "none"),
             **funnel_metadata(funnel),
         },
         check_results=[

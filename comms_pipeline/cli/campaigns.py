@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from comms_pipeline.cli.console import err, out, step, table
 from comms_pipeline.cli.installation import dagster_home
@@ -20,8 +21,6 @@ def apply(
     folder: Annotated[Path, typer.Argument(help="A folder with organisation.yaml, campaigns and templates.")],
 ) -> None:
     """Store the campaigns of a folder, all or none. Unchanged ones keep their version."""
-    from rich.markup import escape
-
     from comms_pipeline.campaign_files import InvalidCampaignFiles
     from comms_pipeline.planning.applying import apply_folder
     from comms_pipeline.planning.templates import TemplateProblems
@@ -75,13 +74,24 @@ def plan(campaign: Annotated[str, typer.Argument(help="The campaign's id.")]) ->
         ["", "contacts"],
         [
             ("excluded", result.excluded),
-            *((f"message by {channel}", count) for channel, count in result.messages.items()),
+            *(
+                (f"message by {channel}", count)
+                for channel, count in result.planned.by_channel.select("channel", "messages").iter_rows()
+            ),
         ],
     )
     if result.exclusions:
         table("Why excluded", ["rule", "evidence", "contacts"], result.exclusions)
-    if result.segments:
-        out.print(f"SMS segments: {result.segments:,}")
+    if segments := result.planned.by_channel["segments"].sum():
+        out.print(f"SMS segments: {segments:,}")
+    if result.planned.missing.height:
+        table(
+            "What templates read and contacts lack",
+            ["variable", "contacts without", "filled by a fallback"],
+            result.planned.missing.iter_rows(),
+        )
+    for warning in result.planned.warnings:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
 def send(

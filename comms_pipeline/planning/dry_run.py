@@ -8,17 +8,17 @@ from comms_pipeline.ledger.sends import Send
 from comms_pipeline.planning import stages
 from comms_pipeline.planning.context import of_campaign
 from comms_pipeline.planning.occurrences import send_id_of
+from comms_pipeline.planning.stages import Planned
 from comms_pipeline.stores import Stores
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """What a send would do now. `messages` counts by channel, `exclusions` are (rule, evidence, contacts)."""
+    """What a send would do now. `exclusions` are (rule, evidence, contacts)."""
 
     audience: int
     excluded: int
-    messages: dict[str, int]
-    segments: int
+    planned: Planned
     exclusions: list[tuple[str, str, int]]
 
 
@@ -54,13 +54,12 @@ def dry_run(stores: Stores, campaign_id: str) -> DryRun:
             with stores.lake.writer() as writer:
                 stages.audience_into(writer, stores, context)
                 stages.decisions_into(writer, ledger, stores, context)
-                added = stages.messages_into(writer, stores, context)
+                planned = stages.messages_into(writer, stores, context)
                 funnel = stages.funnel(writer.cursor, send_id)
                 result = DryRun(
                     audience=funnel.audience,
                     excluded=funnel.excluded,
-                    messages={channel: added[channel][0] for channel in sorted(added)},
-                    segments=sum(segments for _, segments in added.values()),
+                    planned=planned,
                     exclusions=[tuple(row) for row in stages.exclusions(writer.cursor, send_id).iter_rows()],
                 )
                 raise _RolledBack

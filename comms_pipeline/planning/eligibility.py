@@ -16,7 +16,7 @@ from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.choices import is_held_out
 from comms_pipeline.sqlfiles import named_queries
 
-ADDRESS_COLUMN = {Channel.EMAIL: "email", Channel.SMS: "phone"}
+ADDRESS_COLUMN = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.WHATSAPP: "phone"}
 
 
 def decisions_of(

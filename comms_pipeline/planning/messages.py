@@ -32,12 +32,18 @@ from comms_pipeline.sqlfiles import named_queries
 
 
 def plan_messages(
-    cursor: duckdb.DuckDBPyConnection, rendering: Rendering, providers: Providers, *, now: datetime
+    cursor: duckdb.DuckDBPyConnection,
+    rendering: Rendering,
+    providers: Providers,
+    findings: Findings,
+    *,
+    now: datetime,
 ) -> Iterator[pl.DataFrame]:
     """Rows of `campaign.messages` for allowed contacts whom the plan lacks, in slices: a new generation of the plan.
 
     A contact gets one message. Templates are checked against the contacts and rendered once here, so that a bad
-    one fails before anything is queued. Raises `TemplateError`, `ProviderMisconfigured`.
+    one fails before anything is queued; `findings` gathers what is wrong or lacking. Raises `TemplateError`,
+    `ProviderMisconfigured`.
     """
     context = rendering.context
     row = cursor.execute(
@@ -45,7 +51,6 @@ def plan_messages(
     ).fetchone()
     generation, first_planned_at = row or (0, None)
     choosing = _Choosing(cursor=cursor, context=context, first_planned_at=first_planned_at or now, now=now)
-    findings = Findings(context)
     is_first = True
     for part in _plannable(cursor, context.send.send_id, now):
         if is_first:

@@ -9,17 +9,22 @@ import duckdb
 import polars as pl
 
 from comms_pipeline.dispatch.payload import pack
-from comms_pipeline.domain.campaign import CampaignSpec
+from comms_pipeline.domain.campaign import CampaignSpec, Tracking
 from comms_pipeline.domain.content import Content, Skeleton
 from comms_pipeline.domain.message import PRIORITY, Channel
 from comms_pipeline.ledger.batches import NewBatch
 from comms_pipeline.personalization.message import RenderedGroup
 from comms_pipeline.planning.rendering import SLICE, Rendered, Rendering
+from comms_pipeline.planning.templates import MessageKey
 from comms_pipeline.providers.base import Limits, joined
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
 
 _QUERIES = "lake/queries/queueing.sql"
+
+
+_TAG_BYTES = 20
+"""What names a slot in a provider's substitutions; it counts as well as the value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +92,13 @@ class _Builder:
         batches: list[NewBatch] = []
         size = min(self.limits.batch_size, self.spec.batch_size)
         for group in rendered.groups:
-            for content, payload in self._payloads(rendered.recipients, group):
+            for content, payload in self._payloads(rendered, group):
                 contents[content.content_id] = content.to_dict()
                 for part in payload.iter_slices(size):
                     batches.append(self._batch(content.content_id, part))
         return Queued(contents=contents, batches=batches)
 
-    def _payloads(
-        self, recipients: pl.DataFrame, group: RenderedGroup
-    ) -> Iterator[tuple[Content, pl.DataFrame]]:
+    def _payloads(self, rendered: Rendered, group: RenderedGroup) -> Iterator[tuple[Content, pl.DataFrame]]:
         """The group's content with its recipients; those whose slots are too large get contents of their own."""
         columns = [
             "message_id",
@@ -103,23 +106,26 @@ class _Builder:
             "address_key",
             *(["unsubscribe_url"] if self.has_one_click else []),
         ]
-        payload = recipients[group.rows].select(columns).hstack(group.slots)
+        payload = rendered.recipients[group.rows].select(columns).hstack(group.slots)
         if self.limits.slot_bytes is not None and group.slots.width:
-            size = group.slots.select(pl.sum_horizontal(pl.all().str.len_bytes()))[group.slots.columns[0]]
-            is_large = size > self.limits.slot_bytes
+            size = group.slots.select(pl.sum_horizontal(pl.all().str.len_bytes())).to_series()
+            is_large = size + _TAG_BYTES * group.slots.width > self.limits.slot_bytes
             for single in payload.filter(is_large).iter_slices(1):
                 parts: dict[str, Skeleton] = {
                     name: (joined(skeleton, single).item(),) for name, skeleton in group.parts.items()
                 }
-                yield self._content(parts), single.select(columns)
+                yield self._content(rendered.key, parts), single.select(columns)
             payload = payload.filter(~is_large)
         if payload.height:
-            yield self._content(dict(group.parts)), payload
+            yield self._content(rendered.key, dict(group.parts)), payload
 
-    def _content(self, parts: dict[str, Skeleton]) -> Content:
+    def _content(self, key: MessageKey, parts: dict[str, Skeleton]) -> Content:
         sender = self.spec.sender
         if self.channel is Channel.SMS:
             return Content(campaign_id=self.spec.id, parts=parts, sender=sender.sms_from or "")
+        if self.channel is Channel.WHATSAPP:
+            content_sid = self.spec.content_sid(*key)
+            return Content(campaign_id=self.spec.id, parts=parts, sender="", content_sid=content_sid)
         return Content(
             campaign_id=self.spec.id,
             parts=parts,
@@ -127,6 +133,7 @@ class _Builder:
             sender_name=sender.from_name,
             reply_to=sender.reply_to or "",
             has_one_click=self.has_one_click,
+            is_tracked=self.spec.tracking is Tracking.PROVIDER,
         )
 
     def _batch(self, content_id: str, payload: pl.DataFrame) -> NewBatch:

@@ -14,6 +14,7 @@ from comms_pipeline.ledger import batches, operations
 from comms_pipeline.planning.audience import QUERIES, audience_of
 from comms_pipeline.planning.context import SendContext, load_send
 from comms_pipeline.planning.eligibility import decisions_of
+from comms_pipeline.planning.findings import Findings
 from comms_pipeline.planning.messages import plan_messages
 from comms_pipeline.planning.queueing import batches_of
 from comms_pipeline.planning.rendering import Keys, Rendering
@@ -50,6 +51,25 @@ class Funnel:
     def is_settled(self) -> bool:
         """Every message is accepted, refused or cancelled: nothing waits and nothing is in doubt."""
         return self.waiting == 0 and self.deferred == 0 and self.unknown == 0
+
+
+_ADDED = {"channel": pl.String, "messages": pl.Int64, "segments": pl.Int64}
+_MISSING = {"variable": pl.String, "contacts_without": pl.Int64, "filled_by_fallback": pl.Int64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What one planning added. `by_channel`: channel, messages, SMS segments. `missing`: by variable that templates
+    read, the contacts without it and for how many a fallback stands in. `warnings`: a line each."""
+
+    by_channel: pl.DataFrame
+    missing: pl.DataFrame
+    warnings: list[str]
+
+    @property
+    def messages(self) -> int:
+        """How many messages were added."""
+        return int(self.by_channel["messages"].sum())
 
 
 class PlanLost(CommsError):
@@ -128,8 +148,8 @@ def decisions_into(
     return decisions.group_by("channel", "decision").len("contacts").sort("channel", "decision")
 
 
-def write_messages(stores: Stores, context: SendContext) -> int:
-    """Plan whom the plan lacks and append them as a new generation; returns how many were added.
+def write_messages(stores: Stores, context: SendContext) -> Planned:
+    """Plan whom the plan lacks and append them as a new generation.
 
     Raises `PlanLost` when the lake lacks messages that were queued: they would be planned, and sent, again.
     """
@@ -137,20 +157,28 @@ def write_messages(stores: Stores, context: SendContext) -> int:
         queued = batches.enqueued(ledger, context.send.send_id)
     with stores.lake.writer() as writer:
         _require_whole(writer.cursor, context.send.send_id, queued)
-        return sum(messages for messages, _ in messages_into(writer, stores, context).values())
+        return messages_into(writer, stores, context)
 
 
-def messages_into(writer: LakeWriter, stores: Stores, context: SendContext) -> dict[str, tuple[int, int]]:
-    """`write_messages` within an open transaction; returns messages and SMS segments added, by channel."""
-    added: dict[str, tuple[int, int]] = {}
+def messages_into(writer: LakeWriter, stores: Stores, context: SendContext) -> Planned:
+    """`write_messages` within an open transaction, for a send of which nothing is queued or all is planned."""
+    findings = Findings(context)
+    counts = []
     with _rendering(writer.cursor, stores, context) as rendering:
-        for part in plan_messages(writer.cursor, rendering, stores.providers, now=stores.now()):
+        slices = plan_messages(writer.cursor, rendering, stores.providers, findings, now=stores.now())
+        for part in slices:
             writer.append("campaign.messages", part)
-            counts = part.group_by("channel").agg(pl.len(), pl.col("segments").sum())
-            for channel, messages, segments in counts.iter_rows():
-                before = added.get(channel, (0, 0))
-                added[channel] = (before[0] + messages, before[1] + segments)
-    return added
+            counts.append(part.group_by("channel").agg(messages=pl.len(), segments=pl.col("segments").sum()))
+    added = pl.concat(counts) if counts else pl.DataFrame(schema=_ADDED)
+    return Planned(
+        by_channel=added.group_by("channel").sum().sort("channel"),
+        missing=pl.DataFrame(
+            [(name, each.contacts, each.filled) for name, each in findings.missing.items()],
+            schema=_MISSING,
+            orient="row",
+        ),
+        warnings=findings.warnings,
+    )
 
 
 def _rendering(cursor: duckdb.DuckDBPyConnection, stores: Stores, context: SendContext) -> Rendering:

@@ -79,7 +79,7 @@ class Limits:
     batch_size: int
     concurrency: int
     slot_bytes: int | None = None
-    """Most bytes of slot values per message, where the provider fills the skeleton itself."""
+    """Most bytes of slot values and their tags per message, where the provider fills the skeleton itself."""
 
 
 class Provider(Protocol):

@@ -32,9 +32,8 @@ class SendGrid:
 
     name = "sendgrid"
     channel = Channel.EMAIL
-    # Source: v3 OpenAPI document, ≤1,000 personalizations and ≤10,000 bytes of substitutions each. Tags count as
-    # well as values: the difference is room for a hundred of ours.
-    limits = Limits(batch_size=1000, concurrency=8, slot_bytes=8_000)
+    # Source: v3 OpenAPI document, ≤1,000 personalizations and ≤10,000 bytes of substitutions each.
+    limits = Limits(batch_size=1000, concurrency=8, slot_bytes=9_500)
 
     def __init__(
         self, *, api_key: str, base_url: str, timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS
@@ -130,8 +129,18 @@ def request_body(envelope: Envelope, *, nonce: str) -> bytes:
             if (text := _tagged(content.parts.get(part, ()), tags))
         ],
         "categories": [content.campaign_id, envelope.category],
-        # Our own links are signed and tracked by us; SendGrid must not rewrite them.
-        "tracking_settings": {"subscription_tracking": {"enable": False}},
+        "tracking_settings": {
+            # The unsubscribe link is ours.
+            "subscription_tracking": {"enable": False},
+            **(
+                {}
+                if content.is_tracked
+                else {
+                    "click_tracking": {"enable": False, "enable_text": False},
+                    "open_tracking": {"enable": False},
+                }
+            ),
+        },
     }
     if content.reply_to:
         body["reply_to"] = {"email": content.reply_to}

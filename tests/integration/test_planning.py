@@ -395,13 +395,12 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(club):
 
     assert everything() == before
     assert (result.audience, result.excluded) == (6, 1)
-    assert result.messages == {"email": 3, "sms": 2}
-    assert result.segments == 2
+    assert result.planned.by_channel.rows() == [("email", 3, 0), ("sms", 2, 2)]
     assert ("not-suppressed", "suppressed: bounced", 1) in result.exclusions
 
     # The real thing does just that, and a dry run then finds nothing left to do.
     assert club.plan() == 5
-    assert dry_run(club.stores, club.id).messages == {}
+    assert dry_run(club.stores, club.id).planned.messages == 0
 
 
 def test_a_dry_run_fails_as_planning_would(club):
