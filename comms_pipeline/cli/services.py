@@ -119,7 +119,7 @@ def stop_database() -> None:
 
 
 def web() -> None:
-    """Serve webhooks, unsubscribe pages and /health."""
+    """Serve webhooks, the pages and pixels behind links, and /health."""
     import uvicorn
 
     from comms_pipeline.web.app import create_app
@@ -140,7 +140,7 @@ def _landing_watermark(stores: Stores) -> Watermark:
 
 
 def sandbox() -> None:
-    """Serve the stand-ins for SendGrid and Twilio; look at what was sent in the browser."""
+    """Serve the stand-ins for SendGrid, Twilio, Resend and Mailgun; look at what was sent in the browser."""
     import uvicorn
 
     from comms_pipeline.sandbox.app import create_sandbox
@@ -156,6 +156,9 @@ def sandbox() -> None:
         twilio_auth_token=settings.twilio_auth_token.get_secret_value(),
         webhook_private_key=(settings.home / SANDBOX_KEY_FILE).read_text(encoding="ascii"),
         web_url=settings.public_url,
+        resend_api_key=settings.resend_api_key.get_secret_value(),
+        mailgun_api_key=settings.mailgun_api_key.get_secret_value(),
+        mailgun_domain=settings.mailgun_domain,
         event_delay_seconds=settings.sandbox_delay_seconds,
     )
     uvicorn.run(

@@ -13,7 +13,8 @@ class SandboxConfig:
     """One sandbox. Secrets never show in `repr`.
 
     Events go to `{web_url}/webhooks/sendgrid`, replies to text messages to
-    `{web_url}/webhooks/twilio/inbound`, Twilio's status callbacks to the StatusCallback of each message.
+    `{web_url}/webhooks/twilio/inbound`, Twilio's status callbacks to the StatusCallback of each message. Resend and
+    Mailgun tell of no events.
     """
 
     folder: Path
@@ -29,6 +30,11 @@ class SandboxConfig:
     """The web app's address, without a trailing slash."""
     event_delay_seconds: float = 2.0
     """The scale of time: the median from acceptance to delivery. Later steps stretch from it."""
+    resend_api_key: str = field(default="", repr=False)
+    """Resend's API is served when there is a key."""
+    mailgun_api_key: str = field(default="", repr=False)
+    """Mailgun's API is served when there is a key and a domain."""
+    mailgun_domain: str = ""
 
 
 def generate_webhook_key() -> tuple[str, str]:

@@ -5,6 +5,7 @@ request. By default only sending is disturbed, so that what was sent can still b
 """
 
 import asyncio
+import re
 import socket
 import struct
 from enum import StrEnum
@@ -59,8 +60,17 @@ class FaultRule(BaseModel):
 
 
 FAULT_RULES = TypeAdapter(list[FaultRule])
-_SENDGRID_PREFIX, _TWILIO_PREFIX = "/v3/", "/2010-04-01/"
+_API = re.compile(
+    r"(?P<mailgun>/v3/[^/]*\.[^/]*/(?:messages|events)(?:/|$))|(?P<sendgrid>/v3/)"
+    r"|(?P<twilio>/2010-04-01/)|(?P<resend>/emails(?:/|$))"
+)
 _WRONG_PAGE = b"<html><head><title>OK</title></head><body>It works!</body></html>"
+
+
+def provider_of(path: str) -> Provider | None:
+    """Whose API a path belongs to."""
+    match = _API.match(path)
+    return Provider(match.lastgroup) if match and match.lastgroup else None
 
 
 class Faults:
@@ -134,11 +144,12 @@ class FaultyServer:
 
     def _rule(self, scope: Scope) -> FaultRule | None:
         path: str = scope["path"]
-        if path.startswith(_SENDGRID_PREFIX):
-            return self._faults.strike(Provider.SENDGRID, is_send=path == "/v3/mail/send")
-        if path.startswith(_TWILIO_PREFIX):
-            return self._faults.strike(Provider.TWILIO, is_send=scope["method"] == "POST")
-        return None
+        provider = provider_of(path)
+        if provider is None:
+            return None
+        # SendGrid's logs are asked by POST.
+        is_send = scope["method"] == "POST" and path != "/v3/logs"
+        return self._faults.strike(provider, is_send=is_send)
 
     async def _strike_after_accept(self, rule: FaultRule, scope: Scope, receive: Receive, send: Send) -> None:
         answer: list[Message] = []
@@ -163,13 +174,20 @@ async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[byte
 
 
 def _refusal(rule: FaultRule) -> bytes:
-    if rule.provider is Provider.SENDGRID:
-        message = "too many requests" if rule.code == 429 else "the service had a fault on request"
-        return orjson.dumps({"errors": [{"message": message, "field": None, "help": None}]})
-    code = {429: 20429, 500: 20500, 503: 20503}.get(rule.code, 20000 + rule.code)
-    more_info = f"https://www.twilio.com/docs/errors/{code}"
-    message = "Too Many Requests" if rule.code == 429 else "The service had a fault on request"
-    return orjson.dumps({"code": code, "message": message, "more_info": more_info, "status": rule.code})
+    message = "Too many requests" if rule.code == 429 else "The service had a fault on request"
+    match rule.provider:
+        case Provider.SENDGRID:
+            return orjson.dumps({"errors": [{"message": message.lower(), "field": None, "help": None}]})
+        case Provider.TWILIO:
+            code = {429: 20429, 500: 20500, 503: 20503}.get(rule.code, 20000 + rule.code)
+            more_info = f"https://www.twilio.com/docs/errors/{code}"
+            body = {"code": code, "message": message, "more_info": more_info, "status": rule.code}
+            return orjson.dumps(body)
+        case Provider.RESEND:
+            name = "rate_limit_exceeded" if rule.code == 429 else "application_error"
+            return orjson.dumps({"statusCode": rule.code, "name": name, "message": message})
+        case Provider.MAILGUN:
+            return orjson.dumps({"message": message})
 
 
 def _retry_after(rule: FaultRule) -> list[tuple[bytes, bytes]]:

@@ -9,7 +9,7 @@ import re
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -47,6 +47,8 @@ class Provider(StrEnum):
 
     SENDGRID = "sendgrid"
     TWILIO = "twilio"
+    RESEND = "resend"
+    MAILGUN = "mailgun"
 
 
 class StoredMessage(NamedTuple):
@@ -139,16 +141,33 @@ class Record:
         self, request: StoredRequest, messages: Sequence[StoredMessage], skeleton: bytes | None = None
     ) -> None:
         """Record an accepted request; returns once it is on disk. Raises sqlite3.Error when it cannot be."""
-        statements: list[_Statement] = []
-        if request.digest is not None:
-            statements.append(("add_content", [(request.digest, skeleton)]))
-        starts_at = max(message.starts_at for message in messages)
-        categories = orjson.dumps(request.categories).decode()
-        head = (request.request_id, request.provider, request.provider_id, request.accepted_at)
-        statements.append(("add_request", [(*head, starts_at, categories, request.digest)]))
-        statements.append(("add_message", [(*m, _crc(m.message_id), _crc(m.address)) for m in messages]))
-        await self._write(statements)
-        self._remember(request)
+        contents = {} if request.digest is None or skeleton is None else {request.digest: skeleton}
+        await self.accept_all([(request, messages)], contents)
+
+    async def accept_all(
+        self,
+        accepted: Sequence[tuple[StoredRequest, Sequence[StoredMessage]]],
+        contents: Mapping[bytes, bytes],
+    ) -> None:
+        """Record all of these or none, with contents by digest; otherwise like `accept`."""
+        heads = [
+            (
+                request.request_id,
+                request.provider,
+                request.provider_id,
+                request.accepted_at,
+                max(message.starts_at for message in messages),
+                orjson.dumps(request.categories).decode(),
+                request.digest,
+            )
+            for request, messages in accepted
+        ]
+        rows = [(*m, _crc(m.message_id), _crc(m.address)) for _, messages in accepted for m in messages]
+        await self._write(
+            [("add_content", list(contents.items())), ("add_request", heads), ("add_message", rows)]
+        )
+        for request, _ in accepted:
+            self._remember(request)
 
     async def add_stopped(self, address: str, stopped_at: float) -> None:
         await self._write([("add_stopped", [(address, stopped_at)])])
@@ -216,10 +235,14 @@ class Record:
     def _messages(self, name: str, parameters: _Row) -> list[StoredMessage]:
         return [StoredMessage(*row) for row in self._reader.execute(queries()[name], parameters)]
 
+    def content(self, digest: bytes) -> dict[str, Any] | None:
+        """What was kept under this digest, if anything."""
+        row = self._reader.execute(queries()["content"], (digest,)).fetchone()
+        return orjson.loads(row[0]) if row else None
+
     def _read_skeleton(self, digest: bytes) -> dict[str, Any]:
-        body: dict[str, Any] = orjson.loads(
-            self._reader.execute(queries()["content"], (digest,)).fetchone()[0]
-        )
+        body = self.content(digest)
+        assert body is not None, "requests are written with their content"
         return body
 
     def _remember(self, request: StoredRequest) -> None:

@@ -11,7 +11,7 @@ create table if not exists content (
 create table if not exists request (
     request_id    integer primary key,
     provider      text not null,
-    provider_id   text not null unique,   -- X-Message-Id, or the message's SID
+    provider_id   text not null unique,   -- X-Message-Id, the message's SID, Resend's e-mail id, Mailgun's Message-Id
     accepted_at   real not null,
     last_start_at real not null,          -- the latest of its messages' starts_at
     categories    text not null,          -- JSON array
@@ -29,7 +29,7 @@ create table if not exists message (
     send         text not null,
     address      text not null collate nocase,
     starts_at    real not null,           -- acceptance, or the time asked for with send_at
-    payload      blob not null,           -- JSON: the personalization, or Twilio's form fields
+    payload      blob not null,           -- JSON: the personalization, Twilio's form fields, Resend's e-mail, Mailgun's variables
     -- CRC-32 of message_id and of the lower-case address: indexes over them stay a quarter of the size,
     -- which is what random inserts cost. Queries compare the text as well.
     id_crc       integer not null,
@@ -89,7 +89,8 @@ select request_id, provider, provider_id, accepted_at, categories, digest from r
 select request_id, provider, provider_id, accepted_at, categories, digest from request where provider_id = ?;
 
 -- name: requests_since
-select request_id from request where last_start_at >= ? order by request_id;
+-- Recipients act on what went through these two.
+select request_id from request where last_start_at >= ? and provider in ('sendgrid', 'twilio') order by request_id;
 
 -- name: messages_of_request
 select message_key, recipient, message_id, organisation, send, address, starts_at, payload

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import orjson
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from comms_pipeline.sandbox import mailgun_rules, resend_rules
 from comms_pipeline.sandbox.faults import FAULT_RULES, Faults
+from comms_pipeline.sandbox.mail import Rendered
 from comms_pipeline.sandbox.poster import Poster
-from comms_pipeline.sandbox.record import Provider, Record, StoredMessage
+from comms_pipeline.sandbox.record import Provider, Record, StoredMessage, StoredRequest
 from comms_pipeline.sandbox.wire import BodyTooLargeError, JsonResponse, read_body
 
 PAGE_LIMIT = 10_000
@@ -122,13 +125,21 @@ class TruthApi:
     async def preview(self, request: Request) -> Response:
         """A message's HTML body alone, for the frame of the page."""
         stored = self._record.message(request.path_params["key"])
-        if stored is None or self._provider(stored) is not Provider.SENDGRID:
+        accepted = self._record.request(stored.request_id) if stored else None
+        if stored is None or accepted is None or accepted.provider is Provider.TWILIO:
             return Response(status_code=404)
-        rendered = self._poster.mail(stored).rendered
-        return HTMLResponse(rendered.html, headers={"Content-Security-Policy": _PREVIEW_POLICY})
+        return HTMLResponse(
+            self._rendered(stored, accepted).html, headers={"Content-Security-Policy": _PREVIEW_POLICY}
+        )
 
-    def _provider(self, stored: StoredMessage) -> Provider:
-        return self._record.request(stored.request_id).provider
+    def _rendered(self, stored: StoredMessage, request: StoredRequest) -> Rendered:
+        """An e-mail as its recipient gets it."""
+        if request.provider is Provider.RESEND:
+            return resend_rules.render(orjson.loads(stored.payload), stored.address)
+        if request.provider is Provider.MAILGUN and request.digest is not None:
+            skeleton = self._record.skeleton(request.digest)
+            return mailgun_rules.render(skeleton, orjson.loads(stored.payload), stored.address)
+        return self._poster.mail(stored).rendered
 
     def _line(self, stored: StoredMessage) -> dict[str, Any]:
         full = self._full(stored)
@@ -152,10 +163,8 @@ class TruthApi:
             "accepted_at": request.accepted_at,
             "categories": request.categories,
         }
-        if request.provider is Provider.SENDGRID:
-            mail = self._poster.mail(stored)
-            told = {"id": mail.sg_message_id, "status": mail.status(now)[0], **mail.rendered._asdict()}
-        else:
+        told: dict[str, Any]
+        if request.provider is Provider.TWILIO:
             text = self._poster.text(stored)
             told = {
                 "id": text.sid,
@@ -166,5 +175,12 @@ class TruthApi:
                 "html": "",
                 "headers": {},
             }
+        else:
+            told = self._rendered(stored, request)._asdict()
+            if request.provider is Provider.SENDGRID:
+                mail = self._poster.mail(stored)
+                told |= {"id": mail.sg_message_id, "status": mail.status(now)[0]}
+            else:
+                told |= {"id": request.provider_id, "status": "accepted"}
         body = f"{told['text']}\0{told['html']}".encode()
         return {**common, **told, "body_digest": blake2b(body, digest_size=16).hexdigest()}

@@ -1,7 +1,9 @@
-"""Reading requests and writing JSON answers, alike for both providers. No provider's rules."""
+"""Reading requests and writing JSON answers, alike for every provider. No provider's rules."""
 
 import hmac
+import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
@@ -36,6 +38,27 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def form_fields(body: bytes, kind: str) -> list[tuple[str, str]]:
+    """The fields of a form in order, from its body and Content-Type. Raises `ValueError` for what is none."""
+    if not kind.lower().startswith("multipart/form-data"):
+        return parse_qsl(body.decode(), keep_blank_values=True)
+    boundary = re.search(r'boundary="?([^";]+)', kind)
+    if boundary is None:
+        raise ValueError("no boundary")
+    delimiter = f"\r\n--{boundary[1]}".encode()
+    first, *parts, last = (b"\r\n" + body).split(delimiter)
+    if first or not last.startswith(b"--"):
+        raise ValueError("cut short")
+    fields = []
+    for part in parts:
+        head, _, value = part.partition(b"\r\n\r\n")
+        name = re.search(rb'name="([^"]*)"', head)
+        if name is None:
+            raise ValueError("a part without a name")
+        fields.append((name[1].decode(), value.decode()))
+    return fields
 
 
 def is_authorized(request: Request, expected: str) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comms_pipeline.domain.content import Content, Skeleton
+from comms_pipeline.domain.message import Channel
 from comms_pipeline.providers.base import Envelope
 from comms_pipeline.providers.twilio_send import request_bodies
 
@@ -32,7 +33,7 @@ def envelope(rows: list[tuple[str, str, str, str]], skeleton: Skeleton, sender: 
 
 def test_a_form_holds_everything_twilio_is_to_know() -> None:
     sent = envelope([("0a1b", "+1 555", "Zoë & Co", "x")], ("Hi ", 0, "! 100%"))
-    assert request_bodies(sent, sender=SENDER, callback_url=CALLBACK) == [
+    assert request_bodies(sent, channel=Channel.SMS, sender=SENDER, callback_url=CALLBACK) == [
         b"To=%2B1+555&From=%2B15005550006&Body=Hi+Zo%C3%AB+%26+Co%21+100%25&StatusCallback="
         b"https%3A%2F%2Fmail.acme.example%2Fwebhooks%2Ftwilio%2Fstatus%3Fmessage%3D0a1b%26org%3Dacme%2B%2526%2Bco"
     ]
@@ -41,14 +42,20 @@ def test_a_form_holds_everything_twilio_is_to_know() -> None:
 def test_a_messaging_service_goes_by_its_own_name() -> None:
     service = "MG" + "a" * 32
     [form] = request_bodies(
-        envelope([("1", "+1", "", "")], ("Hi",), service), sender=SENDER, callback_url=CALLBACK
+        envelope([("1", "+1", "", "")], ("Hi",), service),
+        channel=Channel.SMS,
+        sender=SENDER,
+        callback_url=CALLBACK,
     )
     told = dict(parse_qsl(form.decode()))
     assert (told["MessagingServiceSid"], told["Body"], "From" in told) == (service, "Hi", False)
 
 
 def test_no_recipients_make_no_forms() -> None:
-    assert request_bodies(envelope([], ("Hi ", 0)), sender=SENDER, callback_url=CALLBACK) == []
+    assert (
+        request_bodies(envelope([], ("Hi ", 0)), channel=Channel.SMS, sender=SENDER, callback_url=CALLBACK)
+        == []
+    )
 
 
 @given(
@@ -71,4 +78,4 @@ def test_forms_are_those_of_urlencode_whatever_the_texts(
         }
         expected.append(urlencode(form).encode())
     sent = envelope(rows, skeleton, sender)
-    assert request_bodies(sent, sender=SENDER, callback_url=CALLBACK) == expected
+    assert request_bodies(sent, channel=Channel.SMS, sender=SENDER, callback_url=CALLBACK) == expected

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from comms_pipeline.sandbox.faults import FAULT_RULES, FaultKind, Faults
+from comms_pipeline.sandbox.faults import FAULT_RULES, FaultKind, Faults, provider_of
 from comms_pipeline.sandbox.limits import RateLimit, RateLimiter
 from comms_pipeline.sandbox.record import Provider
 
@@ -65,3 +65,24 @@ def test_a_limit_holds_within_its_window_and_lifts_after_it() -> None:
     assert (second.is_granted, second.remaining) == (True, 0)
     assert (third.is_granted, third.remaining, third.retry_after_seconds) == (False, 0, 7)
     assert limiter.take(1010.0).is_granted
+
+
+@pytest.mark.parametrize(
+    ("path", "provider"),
+    [
+        ("/v3/mail/send", "sendgrid"),
+        ("/v3/logs", "sendgrid"),
+        ("/v3/logs/messages", "sendgrid"),
+        ("/v3/unknown", "sendgrid"),
+        ("/v3/mg.acme.example/messages", "mailgun"),
+        ("/v3/mg.acme.example/events/WzFd", "mailgun"),
+        ("/2010-04-01/Accounts/AC0/Messages.json", "twilio"),
+        ("/emails", "resend"),
+        ("/emails/batch", "resend"),
+        ("/emailsomething", None),
+        ("/", None),
+        ("/_sandbox/faults", None),
+    ],
+)
+def test_a_path_belongs_to_one_api(path: str, provider: str | None) -> None:
+    assert provider_of(path) == provider
