@@ -6,6 +6,7 @@ Also turns what happens in the child into errors that name place and row count, 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from weakref import WeakMethod
 
 import polars as pl
 from jinja2 import nodes
@@ -64,7 +65,8 @@ class FragmentRunner:
     ) -> None:
         self._program = program
         self._renderer = renderer
-        self._value_of = value_of
+        # Its owner's method, weakly: in a circle, whole audiences would stay in memory until Python looks for one.
+        self._value_of = WeakMethod(value_of)
 
     def render(self, kind: str, part: str, node: nodes.Node, scope: Scope, rows: Slice) -> str | pl.Series:
         """The node's text on every row; of kind `test`, "1" or "" for the truth of an expression.
@@ -112,7 +114,9 @@ class FragmentRunner:
                     inputs.values[name] = column
                 continue
             try:
-                value = self._value_of(part, binding, rows)
+                value_of = self._value_of()
+                assert value_of is not None, "the owner is what calls"
+                value = value_of(part, binding, rows)
             except NotColumnar:
                 value = Missing(name=name)
             if isinstance(value, Missing):
