@@ -34,7 +34,7 @@ from comms_pipeline.ledger.migrate import migrate
 from comms_pipeline.ledger.sends import Organisation
 from comms_pipeline.ledger.server import Server, connect
 from comms_pipeline.providers import http
-from comms_pipeline.providers.twilio_send import TwilioSms
+from comms_pipeline.providers.twilio_send import Twilio
 
 MESSAGES = 100_000
 SDK_MESSAGES = 400
@@ -168,7 +168,7 @@ def fill_ledger(server: Server, send_id: str, messages: int) -> None:
                     payload=pack(part),
                     due_at=now,
                 )
-                for part in payload.iter_slices(TwilioSms.limits.batch_size)
+                for part in payload.iter_slices(Twilio.limits.batch_size)
             ],
         )
 
@@ -190,7 +190,8 @@ def open_ledger(home: Path) -> Server:
 
 def run_engine(server: Server, url: str, send_id: str, messages: int) -> None:
     """Send what the ledger holds of a send. Every message must end as accepted."""
-    provider = TwilioSms(
+    provider = Twilio(
+        channel=Channel.SMS,
         account_sid=ACCOUNT,
         auth_token="secret",
         base_url=url,

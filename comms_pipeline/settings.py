@@ -6,6 +6,7 @@ in `COMMS_HOME`, which `comms init` fills with generated keys.
 
 import os
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -84,6 +85,11 @@ def _link_keys(value: SecretStr) -> SecretStr:
     return value
 
 
+def _bare_number(value: str) -> str:
+    # Twilio's console shows whatsapp:+14155238886.
+    return value.strip().removeprefix("whatsapp:")
+
+
 def _rates(value: object) -> dict[str, Rate]:
     """`sms:twilio=5/50, email:sendgrid=10/100`: requests per second, and how many at once after a quiet time."""
     if isinstance(value, dict):
@@ -99,6 +105,14 @@ def _rates(value: object) -> dict[str, Rate]:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SmtpSecurity(StrEnum):
+    """How a session with an SMTP server is protected. There is no falling back to less."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
 
 
 class Settings(BaseSettings):
@@ -134,10 +148,25 @@ class Settings(BaseSettings):
     sendgrid_api_key: SecretStr = SecretStr("")
     sendgrid_base_url: HttpUrl = "https://api.sendgrid.com"
     sendgrid_webhook_key: str = Field(default="", description="SendGrid's public verification key, base64.")
+    resend_api_key: SecretStr = SecretStr("")
+    resend_base_url: HttpUrl = "https://api.resend.com"
+    mailgun_api_key: SecretStr = SecretStr("")
+    mailgun_domain: str = Field(default="", description="The sending domain, as Mailgun lists it.")
+    mailgun_base_url: HttpUrl = "https://api.mailgun.net"
     twilio_account_sid: str = ""
     twilio_auth_token: SecretStr = SecretStr("")
     twilio_base_url: HttpUrl = "https://api.twilio.com"
     twilio_from: str = Field(default="", description="The sending number (E.164) or Messaging Service SID.")
+    twilio_whatsapp_from: Annotated[str, AfterValidator(_bare_number)] = Field(
+        default="",
+        description="The WhatsApp sender's number or Messaging Service; empty: nothing goes by WhatsApp.",
+    )
+    smtp_host: str = Field(default="", description="Your SMTP server; empty: e-mail does not go by SMTP.")
+    smtp_port: Port = 587
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_security: SmtpSecurity = SmtpSecurity.STARTTLS
+    smtp_connections: Annotated[int, Field(ge=1, le=100)] = 8
 
     @property
     def token_keys(self) -> "TokenKeys":
@@ -174,6 +203,16 @@ class Settings(BaseSettings):
     def sendgrid_url(self) -> str:
         """The SendGrid API this installation talks to."""
         return self.sandbox_url if self.sandbox else self.sendgrid_base_url
+
+    @property
+    def resend_url(self) -> str:
+        """The Resend API this installation talks to."""
+        return self.sandbox_url if self.sandbox else self.resend_base_url
+
+    @property
+    def mailgun_url(self) -> str:
+        """The Mailgun API this installation talks to."""
+        return self.sandbox_url if self.sandbox else self.mailgun_base_url
 
     @property
     def twilio_url(self) -> str:

@@ -54,7 +54,7 @@ def web_ledger(postgres: Server, name: str) -> Server:
 def emptied(server: Server) -> Iterator[Query]:
     """Runs queries on the ledger, which is empty at the start."""
     with connect(server, autocommit=True) as connection:
-        connection.execute("truncate landing, suppression, audit")
+        connection.execute("truncate landing, suppression, last_inbound, audit")
         yield lambda statement: connection.execute(statement.encode()).fetchall()
 
 
@@ -70,9 +70,9 @@ class Client(requests.Session):
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[Client]:
-    """A client of the app, served by a real uvicorn on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def serving(app: FastAPI, port: int = 0) -> Iterator[Client]:
+    """A client of the app, served by a real uvicorn on this port, else on a free one."""
+    listener = socket.create_server(("127.0.0.1", port))
     server = uvicorn.Server(uvicorn.Config(app, ws="none", access_log=False, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -94,6 +94,7 @@ def _installed(server: Server, home: Path) -> Iterator[Stores]:
         twilio_account_sid="AC" + "0" * 32,
         twilio_auth_token="sandbox",
         twilio_from="+15005550006",
+        twilio_whatsapp_from="+15005550006",
     )
     opened = Stores(settings)
     opened.lake.create_tables()

@@ -32,6 +32,7 @@ from comms_pipeline.providers.registry import Providers
 from comms_pipeline.settings import Settings
 
 API_KEY, ACCOUNT_SID, AUTH_TOKEN, SENDER = "SG.sandbox", "AC" + "0" * 32, "secret-token", "+15005550006"
+RESEND_KEY, MAILGUN_KEY, MAILGUN_DOMAIN = "re_sandbox", "key-sandbox", "mg.acme.example"
 PUBLIC_URL = "http://127.0.0.1:9"
 ORGANISATION = Organisation(organisation_id="acme", name="Acme", postal_address="1 Main Street")
 SECRET = b"a secret of the tests"
@@ -65,6 +66,7 @@ _TABLES = (
     "send",
     "campaign_version",
     "suppression",
+    "last_inbound",
     "landing",
     "audit",
     "organisation",
@@ -79,9 +81,12 @@ class Accepted(NamedTuple):
 
 
 class SandboxProcess:
-    """A sandbox whose recipients sleep: it accepts, records and breaks on request, and posts nothing."""
+    """A sandbox whose recipients sleep: it accepts, records and breaks on request, and posts nothing.
 
-    def __init__(self, folder: Path) -> None:
+    Unless `changes` (fields of `SandboxConfig`) wake them up.
+    """
+
+    def __init__(self, folder: Path, **changes: Any) -> None:
         self.port = free_port()
         options = {
             "port": self.port,
@@ -90,9 +95,12 @@ class SandboxProcess:
             "sendgrid_api_key": API_KEY,
             "twilio_account_sid": ACCOUNT_SID,
             "twilio_auth_token": AUTH_TOKEN,
+            "resend_api_key": RESEND_KEY,
+            "mailgun_api_key": MAILGUN_KEY,
+            "mailgun_domain": MAILGUN_DOMAIN,
             "web_url": PUBLIC_URL,
             "event_delay_seconds": 3600.0,
-        }
+        } | changes
         # A pipe would fill up: uvicorn tells of every client that hung up, and here many do.
         self._complaints = folder / "complaints.txt"
         with self._complaints.open("wb") as complaints:
@@ -114,6 +122,7 @@ class SandboxProcess:
             "twilio_account_sid": ACCOUNT_SID,
             "twilio_auth_token": AUTH_TOKEN,
             "twilio_from": SENDER,
+            "twilio_whatsapp_from": SENDER,
             "public_url": PUBLIC_URL,
         }
 
@@ -182,7 +191,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 def content(channel: Channel, **changes: Any) -> Content:
     """A small message with one slot in every part."""
-    if channel is Channel.SMS:
+    if channel is not Channel.EMAIL:
         return Content(**{"campaign_id": "spring", "parts": {"text": ("Hi ", 0)}, "sender": ""} | changes)
     values = {
         "campaign_id": "spring",
@@ -199,7 +208,7 @@ def content(channel: Channel, **changes: Any) -> Content:
 
 def recipients(channel: Channel, names: list[str], send_id: str, **columns: list[str]) -> pl.DataFrame:
     """A payload: one row per name. Numbers are all different and take what comes, like the addresses."""
-    if channel is Channel.SMS:
+    if channel is not Channel.EMAIL:
         # The last four digits decide what becomes of a text; the rest tells sends and people apart.
         stem = int(secrets.token_hex(3), 16) % 1_000_000
         addresses = [f"+1{stem:06}{number:03}0008" for number in range(len(names))]

@@ -77,7 +77,14 @@ def doctor() -> None:
         _Check(name="ledger", run=lambda: _ledger(stores)),
         _Check(name="lake", run=lambda: _lake(stores)),
         _Check(name="Dagster home", run=lambda: _dagster(stores)),
-        *(_Check(name=f"lane {lane}", run=partial(_lane, stores, lane)) for lane in stores.providers.lanes),
+        *(
+            _Check(
+                name=f"lane {lane}",
+                run=partial(_lane, stores, lane),
+                is_required=lane in stores.providers.needed_lanes,
+            )
+            for lane in stores.providers.lanes
+        ),
         _Check(name="webhook key", run=lambda: _webhook_key(stores)),
         _Check(name="web app", run=lambda: _answers(f"{settings.public_url}/health"), is_required=False),
     ]

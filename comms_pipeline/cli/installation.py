@@ -47,6 +47,7 @@ def prepare_home(settings: Settings) -> Settings:
             "TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}",
             "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
             "TWILIO_FROM": SANDBOX_SENDER,
+            "TWILIO_WHATSAPP_FROM": SANDBOX_SENDER,
         }
         note = "# Made by `comms init`. The provider keys are the sandbox's; set real ones in .env.\n"
         _write_secret(path, note + "".join(f"{PREFIX}{name}={value}\n" for name, value in values.items()))

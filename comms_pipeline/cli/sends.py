@@ -102,6 +102,8 @@ def start(scope: Scope) -> None:
 
 def queue() -> None:
     """What waits, is under way, in doubt and dead, per lane; the kill switches that are on."""
+    from rich.markup import escape
+
     stores = open_stores()
     with stores.ledger() as ledger:
         rows = operations.queue(ledger)
@@ -122,7 +124,9 @@ def queue() -> None:
         ],
     )
     for each in stops:
-        out.print(f"[bold]stopped[/bold] {each.scope} since {each.stopped_at:%Y-%m-%d %H:%M}: {each.reason}")
+        out.print(
+            f"[bold]stopped[/bold] {each.scope} since {each.stopped_at:%Y-%m-%d %H:%M}: {escape(each.reason)}"
+        )
 
 
 def dead_letters(send: OfSend = None) -> None:
@@ -172,7 +176,7 @@ def set_quota(
     with stores.ledger() as ledger, ledger.transaction():
         limits.put_quota(ledger, scope, period, None if messages < 0 else messages)
         operations.audit(ledger, _actor(), "quota", scope, period=period, messages=messages)
-    out.print(f"{scope}: " + ("no quota" if messages < 0 else f"{messages:,} messages a {period}"))
+    out.print(f"{scope}: " + ("no quota" if messages < 0 else f"{messages:,} messages per {period}"))
 
 
 def list_quotas() -> None:

@@ -38,6 +38,10 @@ CHECKS: Mapping[str, Check] = {
     "has_consent": Check(
         is_failed=pl.col("consent_source").is_null(), evidence=pl.lit("no consent on record")
     ),
+    "not_plus_one": Check(
+        is_failed=pl.col("address").str.starts_with("+1").fill_null(False),
+        evidence=pl.lit("the number begins with +1"),
+    ),
     "not_held_out": Check(
         is_failed=pl.col("holdout").is_not_null(),
         evidence=pl.format("held out: {} of contacts, to compare with", pl.col("holdout")),

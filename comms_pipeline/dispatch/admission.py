@@ -1,10 +1,10 @@
 """The last word before bytes leave: Postgres decides who of a claim may still get a message, and whether now.
 
-Plans are hours or weeks old by then. Suppressions and quotas are asked for all claims at once.
+Plans are hours or weeks old by then. Suppressions, reply windows and quotas are asked for all claims at once.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,9 +12,9 @@ import polars as pl
 import psycopg
 
 from comms_pipeline.dispatch.payload import unpack
-from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.message import REPLY_WINDOWS, Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
-from comms_pipeline.ledger import limits, suppressions
+from comms_pipeline.ledger import limits, suppressions, windows
 from comms_pipeline.ledger.batches import Claim
 from comms_pipeline.providers.base import same_result
 
@@ -58,21 +58,55 @@ def _checked(connection: psycopg.Connection, claims: Sequence[Claim]) -> list[Ad
         (organisation_id, channel): suppressions.suppressed(connection, organisation_id, channel, asked)
         for (organisation_id, channel), asked in keys.items()
     }
+    answerable = _answerable(connection, claims, payloads)
     return [
-        _split(claim, payloads[claim.batch_id], suppressed[claim.organisation_id, Channel(claim.channel)])
+        _split(
+            claim,
+            payloads[claim.batch_id],
+            suppressed[claim.organisation_id, Channel(claim.channel)],
+            answerable.get(claim.batch_id),
+        )
         for claim in claims
     ]
 
 
-def _split(claim: Claim, payload: pl.DataFrame, suppressed: set[bytes]) -> Admitted:
-    if not suppressed:
+def _answerable(
+    connection: psycopg.Connection, claims: Sequence[Claim], payloads: Mapping[int, pl.DataFrame]
+) -> dict[int, set[bytes]]:
+    """Who may be sent free text, by batch of free text on a channel where it may only answer."""
+    found: dict[int, set[bytes]] = {}
+    for channel in REPLY_WINDOWS:
+        windowed = [claim for claim in claims if claim.channel == channel]
+        if not windowed:
+            continue
+        texts = windows.free_texts(connection, {claim.content_id for claim in windowed})
+        answers = [claim.batch_id for claim in windowed if claim.content_id in texts]
+        if answers:
+            asked = [key for batch_id in answers for key in payloads[batch_id]["address_key"].to_list()]
+            found |= dict.fromkeys(answers, windows.open_windows(connection, channel, asked))
+    return found
+
+
+def _split(
+    claim: Claim, payload: pl.DataFrame, suppressed: set[bytes], answerable: set[bytes] | None
+) -> Admitted:
+    """`answerable`: the only ones who may get it; None when that is everybody."""
+    if not suppressed and answerable is None:
         nobody = same_result(payload.clear(), OutcomeStatus.REFUSED)
         return Admitted(claim=claim, payload=payload, dropped=nobody)
-    is_suppressed = payload["address_key"].is_in(pl.Series(list(suppressed), dtype=pl.Binary).implode())
-    dropped = same_result(
-        payload.filter(is_suppressed), OutcomeStatus.REFUSED, reason=RejectReason.SUPPRESSED
-    )
-    return Admitted(claim=claim, payload=payload.filter(~is_suppressed), dropped=dropped)
+    is_suppressed = _is_among(payload, suppressed)
+    is_late = ~_is_among(payload, answerable) if answerable is not None else is_suppressed
+    reasons = {RejectReason.SUPPRESSED: is_suppressed, RejectReason.WINDOW: is_late & ~is_suppressed}
+    dropped = [
+        same_result(payload.filter(which), OutcomeStatus.REFUSED, reason=reason)
+        for reason, which in reasons.items()
+    ]
+    going = payload.filter(~(is_suppressed | is_late))
+    return Admitted(claim=claim, payload=going, dropped=pl.concat(dropped))
+
+
+def _is_among(payload: pl.DataFrame, keys: set[bytes]) -> pl.Series:
+    return payload["address_key"].is_in(pl.Series(list(keys), dtype=pl.Binary).implode())
 
 
 def _over_quota(connection: psycopg.Connection, claims: Sequence[Claim]) -> list[tuple[Claim, datetime]]:

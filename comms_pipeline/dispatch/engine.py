@@ -159,7 +159,9 @@ class Lane:
         """How many batches may be claimed now. One tries again when a provider has rested."""
         if self._is_stopping or self._breaker.rest_seconds > 0:
             return 0
-        return 1 if self._breaker.is_open else self._provider.limits.concurrency
+        if self._breaker.is_open:
+            return 0 if self._in_flight else 1
+        return self._provider.limits.concurrency
 
     async def _sleep(self, seconds: float) -> None:
         if not self._scope.is_endless:

@@ -37,8 +37,10 @@ class Pacer:
 
         `until` is in the loop's own time.
         """
+        if asyncio.get_running_loop().time() >= until:
+            return _AT_ONCE
         if self._rate is None:
-            return 0.0 if asyncio.get_running_loop().time() < until else _AT_ONCE
+            return 0.0
         async with self._turn:
             while self._tokens < 1:
                 lot = max(1, int(self._rate.per_second * _LOT_SECONDS))

@@ -16,6 +16,7 @@ from comms_pipeline.domain.campaign_templates import (
     Templates,
     Translations,
     Variant,
+    WhatsAppTemplates,
     overlaid,
 )
 from comms_pipeline.domain.fields import EmailAddress, Language, SingleLine, Slug, SmsFrom
@@ -26,8 +27,6 @@ from comms_pipeline.domain.validation import KnownKeys, Strict, fault, keys_of, 
 
 MAX_BATCH_SIZE = 1_000
 """Recipients SendGrid takes in one request."""
-
-_SENDABLE = (Channel.EMAIL, Channel.SMS)
 
 # Strict: false must not become 0, nor 1 true.
 Fallback = StrictBool | StrictInt | StrictFloat | StrictStr
@@ -103,14 +102,11 @@ class CampaignSpec(Strict):
 
     @field_validator("channels")
     @classmethod
-    def _sendable_once_each(cls, value: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    def _once_each(cls, value: tuple[Channel, ...]) -> tuple[Channel, ...]:
         if not value:
             raise fault("no channel is listed", "Write channels: [email, sms]")
         if len(set(value)) < len(value):
             raise fault("a channel is listed twice", "List each channel once")
-        for channel in value:
-            if channel not in _SENDABLE:
-                raise fault(f"campaigns cannot use the channel '{channel}'", nearest(channel, _SENDABLE))
         return value
 
     @field_validator("postal_address")
@@ -214,6 +210,11 @@ class CampaignSpec(Strict):
                 templates = overlaid(templates, channel, chosen.translations[str(language)])
         return templates
 
+    def content_sid(self, channel: Channel, variant: str = "", language: str | None = None) -> str:
+        """The Content template that a message is made of; empty for one we write ourselves."""
+        chosen = self.templates_of(channel, variant, language)
+        return (chosen.content_sid or "") if isinstance(chosen, WhatsAppTemplates) else ""
+
 
 def _require_base(culprit: str, overrides: TemplateOverrides, templates: Templates | None) -> None:
     for channel in Templates.model_fields if templates else ():
@@ -237,6 +238,7 @@ CAMPAIGN_KEYS: KnownKeys = {
     "templates": keys_of(Templates),
     "email": keys_of(EmailTemplates),
     "sms": keys_of(SmsTemplates),
+    "whatsapp": keys_of(WhatsAppTemplates),
     "variants": keys_of(Variant),
     "translations": keys_of(TemplateOverrides),
     "send_time": keys_of(SendTime),

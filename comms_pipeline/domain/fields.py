@@ -4,13 +4,16 @@ import re
 from typing import Annotated
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from comms_pipeline.domain.validation import fault, single_line
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # Twilio's senders: E.164, short code, Messaging Service SID, alphanumeric id (with at least one letter).
 _SMS_FROM = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|MG[0-9a-f]{32}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
+# Twilio's Content API: a template's SID, and the placeholders {{1}}, {{2}} … of one.
+_CONTENT_SID = re.compile(r"HX[0-9a-f]{32}")
+_VARIABLE_NUMBER = re.compile(r"[1-9][0-9]?")
 # BCP 47: a language, then script, region and variants.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}")
 
@@ -37,6 +40,20 @@ def _sms_from(value: str) -> str:
     return value
 
 
+def _content_sid(value: str) -> str:
+    if not _CONTENT_SID.fullmatch(value):
+        raise fault("the Content template's SID is not valid", "Write HX and 32 of 0-9 and a-f")
+    return value
+
+
+def _variable_number(value: object) -> str:
+    # In YAML 1 is as good as "1".
+    number = str(value)
+    if not _VARIABLE_NUMBER.fullmatch(number):
+        raise fault(f"'{number[:80]}' is no content variable", "Write its number in the template, like 1")
+    return number
+
+
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise fault("the text is empty", "Fill it in, or remove the key")
@@ -57,6 +74,8 @@ def _language(value: str) -> str:
 Slug = Annotated[str, AfterValidator(_slug)]
 EmailAddress = Annotated[str, AfterValidator(_email_address)]
 SmsFrom = Annotated[str, AfterValidator(_sms_from)]
+ContentSid = Annotated[str, AfterValidator(_content_sid)]
+VariableNumber = Annotated[str, BeforeValidator(_variable_number)]
 SingleLine = Annotated[str, Field(max_length=998), AfterValidator(_not_blank), AfterValidator(single_line)]
 FileName = Annotated[str, Field(max_length=255), AfterValidator(_not_blank), AfterValidator(single_line)]
 Language = Annotated[str, AfterValidator(_language)]

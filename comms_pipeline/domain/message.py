@@ -1,6 +1,7 @@
 """Messages and their identity. No rendering, no sending."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -11,6 +12,13 @@ class Channel(StrEnum):
     EMAIL = "email"
     SMS = "sms"
     WHATSAPP = "whatsapp"
+
+
+REPLY_WINDOWS: Mapping[Channel, timedelta] = {Channel.WHATSAPP: timedelta(hours=24)}
+"""How long after somebody's own message free text may be sent to them, where a channel limits that.
+
+WhatsApp Business Messaging Policy; Twilio's error 63016.
+"""
 
 
 class MessageClass(StrEnum):

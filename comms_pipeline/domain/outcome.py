@@ -28,6 +28,8 @@ class RejectReason(StrEnum):
     CONFIGURATION = "configuration"
     SUPPRESSED = "suppressed"
     """Dropped at claim time by our own suppression list; no bytes left."""
+    WINDOW = "window"
+    """Free text to somebody who did not write lately enough to be answered by it (`message.REPLY_WINDOWS`)."""
     EXHAUSTED = "exhausted"
     """Every allowed attempt was answered with a passing fault."""
     OTHER = "other"

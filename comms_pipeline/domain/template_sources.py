@@ -5,12 +5,20 @@ from dataclasses import dataclass
 from typing import Self
 
 from comms_pipeline.domain.campaign import CampaignSpec
-from comms_pipeline.domain.campaign_templates import EmailTemplates, TemplateOverrides, Templates
+from comms_pipeline.domain.campaign_templates import (
+    EmailTemplates,
+    TemplateOverrides,
+    Templates,
+    WhatsAppTemplates,
+)
+from comms_pipeline.domain.content import variable_part
 from comms_pipeline.domain.message import Channel
 
 _FILE_PREFIX = "file:"
 _INLINE = ("subject", "preheader")
 """Parts written in the campaign file itself, unless they begin with `file:`."""
+_FILES = ("html", "text")
+"""Parts that are always files."""
 
 Place = tuple[str | int, ...]
 """Keys and list positions in a campaign file."""
@@ -43,8 +51,9 @@ def message_sources(
 ) -> dict[str, NamedTemplate]:
     """What to compile for one channel, variant and language, by part: `subject`, `preheader`, `html`, `text`.
 
-    An e-mail that leaves its text to be derived has no `text`; SMS has nothing else. `templates` is what
-    `load_campaign` collected.
+    An e-mail that leaves its text to be derived has no `text`; SMS has nothing else, and so has WhatsApp unless it
+    sends a Content template: then there is a part for each of its variables (`content.variable_part`). `templates` is
+    what `load_campaign` collected.
     """
     chosen = spec.templates_of(channel, variant, language)
     parts: dict[str, NamedTemplate] = {}
@@ -57,6 +66,10 @@ def message_sources(
             named = NamedTemplate.named(file, templates) if file else NamedTemplate(name=part, source=text)
             parts[part] = NamedTemplate(name=named.name, source=named.source.strip())
         parts["html"] = NamedTemplate.named(chosen.html, templates)
+    if isinstance(chosen, WhatsAppTemplates):
+        for number, text in chosen.content_variables.items():
+            name = f"content variable {number}"
+            parts[variable_part(number)] = NamedTemplate(name=name, source=text)
     if chosen.text:
         parts["text"] = NamedTemplate.named(chosen.text, templates)
     return parts
@@ -68,8 +81,9 @@ def template_references(spec: CampaignSpec) -> dict[Place, str]:
     for prefix, templates in _owners(spec):
         for channel, parts in templates.model_dump(exclude_none=True).items():
             for part, value in parts.items():
-                file = inline_file(value) if part in _INLINE else value
-                if file is not None:
+                if part in _FILES:
+                    found[(*prefix, channel, part)] = value
+                elif part in _INLINE and (file := inline_file(value)) is not None:
                     found[(*prefix, channel, part)] = file
     return found
 

@@ -32,6 +32,8 @@ _CLIPPED_BYTES = 102_000
 _LINE_BREAK = r"[\n\r\x0B\x0C\x1C-\x1E\x{85}\x{2028}\x{2029}]"
 _MAX_CHARACTERS = {Channel.SMS: 1_600, Channel.WHATSAPP: 4_096}
 """What Twilio takes in one message."""
+_NOT_IN_VARIABLES = r"[\n\r\t]| {5}"
+_MAX_VARIABLE_CHARACTERS = 1_600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +102,14 @@ class Findings:
             raise TemplateProblems([TemplateError(f.culprit, f.problem(count), f.fix) for f, count in errors])
 
     def _found(self, rendered: Rendered, group: RenderedGroup) -> Iterator[tuple[_Finding, int]]:
-        if rendered.key[0] is not Channel.EMAIL:
-            yield from _text_findings(_culprit(self._spec, rendered, "text"), rendered.key[0], group)
+        channel = rendered.key[0]
+        if channel is not Channel.EMAIL:
+            for part in group.parts:
+                culprit = _culprit(self._spec, rendered, part)
+                if part == "text":
+                    yield from _text_findings(culprit, channel, group)
+                else:
+                    yield from _variable_findings(culprit, part, group)
             return
         yield from _subject_findings(_culprit(self._spec, rendered, "subject"), group)
         yield from _page_findings(_culprit(self._spec, rendered, "html"), group, rendered.public_url)
@@ -209,6 +217,33 @@ def _text_findings(culprit: str, channel: Channel, group: RenderedGroup) -> Iter
             "Shorten it, or what contacts bring along: {{ … | truncate(100) }}",
         ),
         int((text.str.len_chars() > limit).sum()),
+    )
+
+
+def _variable_findings(culprit: str, part: str, group: RenderedGroup) -> Iterator[tuple[_Finding, int]]:
+    # What fills a Content template; Twilio's errors 21656 and 21658.
+    text = group.join(part)
+    yield (
+        _Finding(
+            culprit, "with nothing in it", "Write something that needs nothing of the contact, or fallbacks"
+        ),
+        int((text.str.strip_chars() == "").sum()),
+    )
+    yield (
+        _Finding(
+            culprit,
+            "with a line break, a tab or five spaces in it, which WhatsApp refuses",
+            "Take them out: {{ … | replace('\\n', ', ') }}",
+        ),
+        int(text.str.contains(_NOT_IN_VARIABLES).sum()),
+    )
+    yield (
+        _Finding(
+            culprit,
+            f"longer than {_MAX_VARIABLE_CHARACTERS:,} characters",
+            "Shorten what contacts bring along: {{ … | truncate(100) }}",
+        ),
+        int((text.str.len_chars() > _MAX_VARIABLE_CHARACTERS).sum()),
     )
 
 

@@ -59,7 +59,7 @@ def check(draft: Draft) -> list[Finding]:
             found += [*_structure(draft, page), *_links(page), *_pictures(page), *_size(draft, literal)]
         elif part == "subject":
             found += _subject(draft, literal)
-        elif draft.channel is not TextChannel.EMAIL:
+        elif part == "text" and draft.channel is not TextChannel.EMAIL:
             found += _text_message(draft, literal)
         found += _required_by_law(draft, part, literal)
     return sorted(found, key=lambda finding: finding.severity is not Severity.ERROR)

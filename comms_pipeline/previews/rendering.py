@@ -42,10 +42,17 @@ _HTML_ENDING = ".html"
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """A message as it would arrive, by part (`subject`, `html`, `text`)."""
+    """A message as it would arrive, by part (`subject`, `html`, `text`, or what fills a provider's own template)."""
 
     draft: Draft
     parts: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """The text, or each variable of the provider's own template on a line: its words are not ours to know."""
+        if "text" in self.parts or self.draft.channel is TextChannel.EMAIL:
+            return self.parts.get("text", "")
+        return "\n".join(f"{self.draft.parts[part].name}: {value}" for part, value in self.parts.items())
 
     @property
     def subject(self) -> str:
@@ -55,7 +62,7 @@ class Preview:
     @property
     def summary(self) -> str:
         """Characters and, for SMS, segments; holds no personal data."""
-        text = self.parts.get("text", "")
+        text = self.text
         if self.draft.channel is TextChannel.SMS:
             count = segments(text)
             plural = "" if count == 1 else "s"
@@ -96,9 +103,9 @@ def write(preview: Preview, folder: Path, *, stem: str = "preview", is_dark: boo
         written[-1].write_text(page.replace(_LIGHT_OR_DARK, "all") if is_dark else page, encoding="utf-8")
     if preview.draft.channel is not TextChannel.EMAIL:
         written.append(folder / f"{stem}.{preview.draft.channel}.txt")
-        written[-1].write_text(preview.parts["text"], encoding="utf-8")
+        written[-1].write_text(preview.text, encoding="utf-8")
     elif "subject" in preview.parts or "text" in preview.parts:
         subject = f"Subject: {preview.subject}\n\n" if preview.subject else ""
         written.append(folder / f"{stem}.txt")
-        written[-1].write_text(subject + preview.parts.get("text", ""), encoding="utf-8")
+        written[-1].write_text(subject + preview.text, encoding="utf-8")
     return written

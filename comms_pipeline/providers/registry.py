@@ -12,7 +12,7 @@ from comms_pipeline.providers.resend_send import Resend
 from comms_pipeline.providers.sendgrid_send import SendGrid
 from comms_pipeline.providers.smtp_opening import Account
 from comms_pipeline.providers.smtp_send import Smtp
-from comms_pipeline.providers.twilio_send import TwilioSms
+from comms_pipeline.providers.twilio_send import Twilio
 from comms_pipeline.settings import SANDBOX_KEY_PREFIX, SANDBOX_SENDER, Settings
 
 
@@ -51,17 +51,29 @@ def _mailgun(settings: Settings, timeout_seconds: float) -> Provider:
     )
 
 
-def _twilio(settings: Settings, timeout_seconds: float) -> Provider:
-    return TwilioSms(
+def _twilio(
+    settings: Settings, timeout_seconds: float, channel: Channel, sender: str, variable: str
+) -> Provider:
+    return Twilio(
+        channel=channel,
         account_sid=_required(settings, settings.twilio_account_sid, "COMMS_TWILIO_ACCOUNT_SID"),
         auth_token=_required(
             settings, settings.twilio_auth_token.get_secret_value(), "COMMS_TWILIO_AUTH_TOKEN"
         ),
         base_url=settings.twilio_url,
-        sender=_required(settings, settings.twilio_from, "COMMS_TWILIO_FROM"),
+        sender=_required(settings, sender, variable),
         callback_url=f"{settings.public_url}/webhooks/twilio/status",
         timeout_seconds=timeout_seconds,
     )
+
+
+def _twilio_sms(settings: Settings, timeout_seconds: float) -> Provider:
+    return _twilio(settings, timeout_seconds, Channel.SMS, settings.twilio_from, "COMMS_TWILIO_FROM")
+
+
+def _twilio_whatsapp(settings: Settings, timeout_seconds: float) -> Provider:
+    sender = settings.twilio_whatsapp_from
+    return _twilio(settings, timeout_seconds, Channel.WHATSAPP, sender, "COMMS_TWILIO_WHATSAPP_FROM")
 
 
 def _smtp(settings: Settings, timeout_seconds: float) -> Provider:
@@ -84,7 +96,8 @@ _BUILDERS: dict[str, Callable[[Settings, float], Provider]] = {
     "email:resend": _resend,
     "email:mailgun": _mailgun,
     "email:smtp": _smtp,
-    "sms:twilio": _twilio,
+    "sms:twilio": _twilio_sms,
+    "whatsapp:twilio": _twilio_whatsapp,
 }
 """Lanes (channel and account) and what builds their provider. The first configured one of a channel serves it, the
 next stands in when that one is down."""
@@ -145,6 +158,15 @@ class Providers:
         except ProviderMisconfigured:
             return False
         return True
+
+    @property
+    def needed_lanes(self) -> list[str]:
+        """The lanes to set up first: of e-mail and SMS as long as no lane of the channel is configured."""
+        needed = []
+        for channel in (Channel.EMAIL, Channel.SMS):
+            lanes = [lane for lane in _BUILDERS if lane.startswith(f"{channel}:")]
+            needed += [] if any(map(self.is_configured, lanes)) else lanes[:1]
+        return needed
 
     @property
     def lanes(self) -> list[str]:

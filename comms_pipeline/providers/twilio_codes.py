@@ -18,6 +18,8 @@ class Action(StrEnum):
     TRANSIENT = "transient"
     NEXT_WINDOW = "next_window"
     CONTENT = "content"
+    REPLY_WINDOW = "reply_window"
+    """Free text, and the recipient has not written lately; a Content template would have gone."""
     CONFIGURATION = "configuration"
     """No message of the lane can succeed until somebody mends it."""
 
@@ -40,7 +42,8 @@ _BY_ACTION: dict[Action, tuple[RejectReason, tuple[int, ...]]] = {
     ),
     Action.NEXT_WINDOW: (RejectReason.BLOCKED, (30023, 30027, 63038, 30610)),
     Action.NO_ROUTE: (RejectReason.CONFIGURATION, (21408, 21608, 21612)),
-    Action.CONTENT: (RejectReason.CONTENT, (30007, 21602, 21617, 21620, 21656, 63013, 63016, 63049)),
+    Action.CONTENT: (RejectReason.CONTENT, (30007, 21602, 21617, 21620, 21656, 63013, 63049)),
+    Action.REPLY_WINDOW: (RejectReason.WINDOW, (63016,)),
     Action.CONFIGURATION: (
         RejectReason.CONFIGURATION,
         (20003, 20404, 21212, 21603, 21606, 21609, 21660, 21701, 21703, 30002, 30032, 30034, 30035, 63007),

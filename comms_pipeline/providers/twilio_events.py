@@ -49,7 +49,11 @@ SUPPRESSING_ACTIONS = {
     Action.OPT_OUT: SuppressionReason.STOPPED,
     Action.BAD_ADDRESS: SuppressionReason.INVALID,
 }
-FAILURE_KINDS = {Action.BAD_ADDRESS: EventKind.BOUNCED, Action.CONTENT: EventKind.BLOCKED}
+FAILURE_KINDS = {
+    Action.BAD_ADDRESS: EventKind.BOUNCED,
+    Action.CONTENT: EventKind.BLOCKED,
+    Action.REPLY_WINDOW: EventKind.BLOCKED,
+}
 """What a failure is when its error code says more than FAILED."""
 
 # Everything else in a callback may be personal: numbers, text, names, places.

@@ -1,8 +1,9 @@
-"""Twilio SMS, outgoing: one request per message over pooled connections, and reconciliation by listing."""
+"""Twilio, outgoing, SMS and WhatsApp: one request per message over pooled connections, reconciliation by listing."""
 
 import asyncio
 import re
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -12,6 +13,7 @@ from urllib.parse import quote_plus
 import orjson
 import polars as pl
 
+from comms_pipeline.domain.content import Content, Skeleton
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
@@ -33,6 +35,13 @@ _FORM = "application/x-www-form-urlencoded"
 _UNQUOTED = bytes(byte for byte in range(128) if quote_plus(bytes([byte])) == chr(byte))
 _MOST_PASSES = 24
 _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
+_PREFIXES: Mapping[Channel, str] = {Channel.SMS: "", Channel.WHATSAPP: "whatsapp:"}
+"""What comes before the number of a sender or recipient."""
+_JSON_ESCAPES = {
+    **{chr(code): f"\\u{code:04x}" for code in range(0x20)},
+    **{"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"},
+}
+"""What may not stand in a JSON string as it is (RFC 8259, section 7)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +58,10 @@ class Result:
     is_throttled: bool = False
 
 
-class TwilioSms:
-    """One Twilio account, SMS. `sender` is a number (E.164) or a Messaging Service SID (MG…)."""
+class Twilio:
+    """One Twilio account, for SMS or WhatsApp. `sender` is a number (E.164) or a Messaging Service SID (MG…)."""
 
     name = "twilio"
-    channel = Channel.SMS
     # What a crash leaves in doubt is asked for message by message: batches are no larger than claiming and recording
     # them, a few milliseconds each, is worth. Two, so that one begins while the other's last answers come.
     limits = Limits(batch_size=500, concurrency=2)
@@ -61,6 +69,7 @@ class TwilioSms:
     def __init__(
         self,
         *,
+        channel: Channel,
         account_sid: str,
         auth_token: str,
         base_url: str,
@@ -69,6 +78,7 @@ class TwilioSms:
         connections: int = 16,
         timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS,
     ) -> None:
+        self.channel = channel
         self._account_sid = account_sid
         self._auth_token = auth_token
         self._messages_url = f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
@@ -101,7 +111,10 @@ class TwilioSms:
         """
         session = self._session
         assert session is not None, "use `async with`"
-        forms = enumerate(request_bodies(envelope, sender=self._sender, callback_url=self._callback_url))
+        bodies = request_bodies(
+            envelope, channel=self.channel, sender=self._sender, callback_url=self._callback_url
+        )
+        forms = enumerate(bodies)
         tally = _Tally(envelope.recipients["message_id"])
 
         async def work() -> None:
@@ -118,30 +131,33 @@ class TwilioSms:
         return tally.report()
 
     async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:
-        """List what went to each address in the window and compare the text, one address at a time.
+        """List what went to each address in the window and compare what it says, one address at a time.
 
-        Twilio's list does not name our ids. Where two messages in doubt are alike in address and text, each
-        listed one vouches for one of them.
+        Twilio's list names neither our ids nor the Content template. A text must be the same, what came of a template
+        must hold all that we filled in; not conclusive when an address got only others, as a value may stand where the
+        list shows nothing. Where two messages in doubt are alike, each listed one vouches for one of them.
         """
-        texts = joined(envelope.content.parts["text"], envelope.recipients).to_list()
-        rows = zip(
-            envelope.recipients["message_id"].to_list(),
-            envelope.recipients["address"].to_list(),
-            texts,
-            strict=True,
-        )
+        content, recipients = envelope.content, envelope.recipients
+        parts = list(content.variables.values()) if content.content_sid else [content.parts["text"]]
+        said = pl.DataFrame({str(place): joined(part, recipients) for place, part in enumerate(parts)})
+        rows = said.rows() or [()] * recipients.height
         accepted: dict[str, str] = {}
-        for message_id, to, text in rows:
-            sids = await self._sent_to(to, text, since, until)
-            if sids is None:
+        for message_id, to, texts in zip(
+            recipients["message_id"].to_list(), recipients["address"].to_list(), rows, strict=True
+        ):
+            listed = await self._sent_to(_PREFIXES[self.channel] + to, since, until)
+            if listed is None:
                 return None
-            sid = next((sid for sid in sids if sid not in accepted.values()), None)
+            alike = [sid for sid, body in listed if _is_alike(body, texts, content)]
+            if content.content_sid and listed and not alike:
+                return None
+            sid = next((sid for sid in alike if sid not in accepted.values()), None)
             if sid:
                 accepted[message_id] = sid
         return Found(accepted=accepted)
 
-    async def _sent_to(self, to: str, text: str, since: datetime, until: datetime) -> list[str] | None:
-        """SIDs of messages to `to` with this very text in the window; `None` when Twilio does not say."""
+    async def _sent_to(self, to: str, since: datetime, until: datetime) -> list[tuple[str, str]] | None:
+        """SID and text of what went to `to` in the window; `None` when Twilio does not say."""
         assert self._session is not None, "use `async with`"
         params = {
             "To": to,
@@ -150,7 +166,7 @@ class TwilioSms:
             "PageSize": "1000",
         }
         url: str | None = self._messages_url
-        sids: list[str] = []
+        found: list[tuple[str, str]] = []
         query: dict[str, str] | None = params
         while url:
             reply = await http.get(self._session, url, params=query)
@@ -160,42 +176,69 @@ class TwilioSms:
             messages = page.get("messages")
             if not isinstance(messages, list):
                 return None
-            sids += [m["sid"] for m in messages if m["body"] == text]
+            found += [(m["sid"], m["body"] or "") for m in messages]
             next_page = page.get("next_page_uri")
             if next_page and not str(next_page).startswith("/"):
                 # It would run on into the host's name, and our credentials go to that host.
                 return None
             url, query = (f"{self._base_url}{next_page}" if next_page else None), None
-        return sids
+        return found
 
 
-def request_bodies(envelope: Envelope, *, sender: str, callback_url: str) -> list[bytes]:
+def request_bodies(envelope: Envelope, *, channel: Channel, sender: str, callback_url: str) -> list[bytes]:
     """The form of `POST Messages.json` for each message of an envelope. Our ids travel in the callback's query."""
-    sender = envelope.content.sender or sender
+    content, recipients, prefix = envelope.content, envelope.recipients, _PREFIXES[channel]
+    sender = content.sender or sender
+    from_field = f"MessagingServiceSid={sender}"
+    if not _SERVICE.fullmatch(sender):
+        from_field = f"From={quote_plus(prefix + sender)}"
+    fields, skeleton = _said(content)
     # Quoting goes character by character, so quoted pieces joined are the quoted text: what all messages share is
     # quoted once, and of each message only its slots.
-    skeleton = tuple(
-        quote_plus(piece) if isinstance(piece, str) else piece for piece in envelope.content.parts["text"]
-    )
-    slots = envelope.recipients.select(
-        "message_id",
-        *(_quoted(envelope.recipients[f"s{piece}"]) for piece in {*skeleton} if isinstance(piece, int)),
-    )
+    values = [recipients[f"s{piece}"] for piece in {*skeleton} if isinstance(piece, int)]
+    if content.content_sid:
+        values = [_escaped(texts) for texts in values]
+    slots = recipients.select("message_id", *map(_quoted, values))
+    skeleton = tuple(quote_plus(piece) if isinstance(piece, str) else piece for piece in skeleton)
     query_end = f"&org={quote_plus(envelope.organisation_id)}"
     forms = pl.select(
         form=pl.concat_str(
-            pl.lit("To="),
-            _quoted(envelope.recipients["address"]),
-            pl.lit(
-                f"&{'MessagingServiceSid' if _SERVICE.fullmatch(sender) else 'From'}={quote_plus(sender)}&Body="
-            ),
+            pl.lit(f"To={quote_plus(prefix)}"),
+            _quoted(recipients["address"]),
+            pl.lit(f"&{from_field}{fields}"),
             joined(skeleton, slots),
             pl.lit(f"&StatusCallback={quote_plus(f'{callback_url}?message=')}"),
-            _quoted(_quoted(envelope.recipients["message_id"])),
+            _quoted(_quoted(recipients["message_id"])),
             pl.lit(quote_plus(query_end)),
         ).cast(pl.Binary)
     )
     return forms["form"].to_list()
+
+
+def _said(content: Content) -> tuple[str, Skeleton]:
+    """The form's fields for what a message says: up to the value of the last one, and that value's skeleton."""
+    if not content.content_sid:
+        return "&Body=", content.parts["text"]
+    if not content.variables:
+        return f"&ContentSid={content.content_sid}", ()
+    pieces: list[str | int] = []
+    for number, skeleton in content.variables.items():
+        pieces.append(f'{"," if pieces else "{"}"{number}":"')
+        pieces += (
+            orjson.dumps(piece).decode()[1:-1] if isinstance(piece, str) else piece for piece in skeleton
+        )
+        pieces.append('"')
+    return f"&ContentSid={content.content_sid}&ContentVariables=", (*pieces, "}")
+
+
+def _escaped(texts: pl.Series) -> pl.Series:
+    """Each text as it stands between the quotes of a JSON string, exactly as orjson has it."""
+    return texts.str.replace_many(_JSON_ESCAPES)
+
+
+def _is_alike(body: str, parts: Sequence[str], content: Content) -> bool:
+    """Whether a listed message may be ours: the same text, or one that holds every variable of its template."""
+    return all(part in body for part in parts) if content.content_sid else [body] == list(parts)
 
 
 def _quoted(texts: pl.Series) -> pl.Series:

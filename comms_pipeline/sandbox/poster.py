@@ -19,7 +19,7 @@ from comms_pipeline.sandbox.config import SandboxConfig
 from comms_pipeline.sandbox.recipients import HORIZON, Happening, Repeat, Step
 from comms_pipeline.sandbox.record import Provider, Record, StoredMessage
 from comms_pipeline.sandbox.sent_mail import Event, SentMail
-from comms_pipeline.sandbox.sent_text import SentText
+from comms_pipeline.sandbox.sent_text import REPLIES, SentText
 from comms_pipeline.sandbox.webhooks import (
     ONE_CLICK_BODY,
     ONE_CLICK_HEADERS,
@@ -201,7 +201,8 @@ class Poster:
         if step.what is Happening.STOPPED:
             self._stopped.add(told.stored.address)
             await self._record.add_stopped(told.stored.address, told.due_at(step))
-            url, form = f"{self._config.web_url}/webhooks/twilio/inbound", told.reply()
+        if step.what in REPLIES:
+            url, form = f"{self._config.web_url}/webhooks/twilio/inbound", told.reply(step)
         else:
             url, form = told.form.get("StatusCallback", ""), told.callback(step)
         if not url:

@@ -33,6 +33,10 @@ Text messages, by the number's last four digits:
 | `0007` | delivered; the callback `sent` comes after `delivered` |
 | `0008` | delivered, in order |
 | `0009` | refused: 21610, replied STOP long ago |
+| `0010` | delivered, replies "Thank you!" |
+
+The same on WhatsApp, where those who cannot be reached have no account (63024), `0010` and most people read what they
+get, and free text that answers nobody is undelivered (63016).
 """
 
 import math
@@ -68,6 +72,8 @@ class Happening(StrEnum):
     SENT = "sent"
     UNDELIVERED = "undelivered"
     STOPPED = "stopped"
+    REPLIED = "replied"
+    """Wrote back, something else than STOP."""
 
 
 class Repeat(StrEnum):
@@ -148,11 +154,14 @@ FORCED_ACTS = {
 
 _FATE_WORDS, _ACT_WORDS = tuple(FORCED_FATES), tuple(FORCED_ACTS)
 
+_LAST_FORCED = "0010"
 FORCED_REFUSALS = {"0002": 21211, "0006": 21614, "0009": 21610}
 FORCED_UNDELIVERED = {"0003": 30005, "0004": 30003, "0005": 30006}
 UNDELIVERED_SHARES = ((30003, 0.015), (30005, 0.007), (30006, 0.008))
 STOP_SHARE = 0.005
 SWAPPED_SHARE = 0.03
+WITHOUT_WHATSAPP, OUTSIDE_WINDOW = 63024, 63016
+READ_SHARE = 0.7
 
 
 def chances(seed: int, *parts: str) -> tuple[float, ...]:
@@ -251,17 +260,38 @@ def sms_steps(seed: int, address: str, message: str, *, has_service: bool) -> li
         final = Step(arrival, Happening.UNDELIVERED, draws[11], code)
         return [*steps, Step(sent, Happening.SENT, draws[12]), final]
     ending = address[-4:]
-    is_swapped = ending == "0007" or (draws[13] < SWAPPED_SHARE and ending != "0008")
+    is_swapped = ending == "0007" or (draws[13] < SWAPPED_SHARE and ending not in {"0008", "0010"})
     report = arrival + 0.4 if is_swapped else sent
     steps += [Step(report, Happening.SENT, draws[12]), Step(arrival, Happening.DELIVERED, draws[11])]
-    if ending == "0001" or (draws[14] < STOP_SHARE and not ending.startswith("000")):
-        steps.append(Step(arrival + 2 + 3 * _spread(draws[15], 8), Happening.STOPPED, draws[15]))
+    reply = arrival + 2 + 3 * _spread(draws[15], 8)
+    if ending == "0001" or (draws[14] < STOP_SHARE and ending > _LAST_FORCED):
+        steps.append(Step(reply, Happening.STOPPED, draws[15]))
+    if ending == "0010":
+        steps.append(Step(reply, Happening.REPLIED, draws[15]))
+    return sorted(steps)
+
+
+def whatsapp_steps(
+    seed: int, address: str, message: str, *, has_service: bool, is_outside_window: bool
+) -> list[Step]:
+    """All that happens to one WhatsApp message after its first status, in order of time."""
+    steps = sms_steps(seed, address, message, has_service=has_service)
+    if is_outside_window:
+        queued = [step for step in steps if step.what is Happening.QUEUED]
+        draw = chances(seed, address, message)[11]
+        return [*queued, Step(0.2 + 0.3 * draw, Happening.UNDELIVERED, draw, OUTSIDE_WINDOW)]
+    steps = [step._replace(code=WITHOUT_WHATSAPP) if step.code else step for step in steps]
+    draws = chances(seed, address, message)
+    ending = address[-4:]
+    if ending == "0010" or (draws[16] < READ_SHARE and ending > _LAST_FORCED):
+        arrived = [step.after for step in steps if step.what is Happening.DELIVERED]
+        steps += [Step(after + 0.5 + draws[17], Happening.OPENED, draws[17]) for after in arrived]
     return sorted(steps)
 
 
 def _undelivered_code(seed: int, address: str) -> int:
     ending = address[-4:]
-    if ending.startswith("000"):
+    if ending <= _LAST_FORCED:
         return FORCED_UNDELIVERED.get(ending, 0)
     return _pick(chances(seed, address)[0], UNDELIVERED_SHARES) or 0
 

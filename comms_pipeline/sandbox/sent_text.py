@@ -13,8 +13,16 @@ from typing import Any
 import orjson
 
 from comms_pipeline.domain.sms import segments
-from comms_pipeline.sandbox.recipients import Happening, Step, sms_steps
+from comms_pipeline.sandbox.recipients import (
+    OUTSIDE_WINDOW,
+    WITHOUT_WHATSAPP,
+    Happening,
+    Step,
+    sms_steps,
+    whatsapp_steps,
+)
 from comms_pipeline.sandbox.record import StoredMessage, StoredRequest
+from comms_pipeline.sandbox.text_rules import WHATSAPP_PREFIX, is_whatsapp
 
 SERVICE_NUMBER = "+15005550006"
 """Who sends for a Messaging Service."""
@@ -23,15 +31,20 @@ UNDELIVERED_REASONS = {
     30003: "Unreachable destination handset",
     30005: "Unknown destination handset",
     30006: "Landline or unreachable carrier",
+    WITHOUT_WHATSAPP: "Invalid message recipient",
+    OUTSIDE_WINDOW: "Failed to send freeform message because you are outside the allowed window",
 }
 STATUSES = {
     Happening.QUEUED: "queued",
     Happening.SENT: "sent",
     Happening.DELIVERED: "delivered",
     Happening.UNDELIVERED: "undelivered",
+    Happening.OPENED: "read",
 }
-RANKS = {"scheduled": 0, "accepted": 1, "queued": 2, "sent": 3, "delivered": 4, "undelivered": 4}
+RANKS = {"scheduled": 0, "accepted": 1, "queued": 2, "sent": 3, "delivered": 4, "undelivered": 4, "read": 5}
 """A status never goes back, in whatever order the network reports."""
+REPLIES = {Happening.STOPPED: "STOP", Happening.REPLIED: "Thank you!"}
+"""What recipients write back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +59,30 @@ class SentText:
 
     @cached_property
     def form(self) -> dict[str, str]:
-        """The form fields of the request that made it; `MediaCount` is ours."""
+        """The form fields of the request that made it; `MediaCount` and `IsOutsideWindow` are ours."""
         loaded: dict[str, str] = orjson.loads(self.stored.payload)
         return loaded
 
     @cached_property
     def steps(self) -> list[Step]:
+        whose = self.seed, self.stored.address, self.stored.message_id
         has_service = "MessagingServiceSid" in self.form
-        return sms_steps(self.seed, self.stored.address, self.stored.message_id, has_service=has_service)
+        if not self.is_whatsapp:
+            return sms_steps(*whose, has_service=has_service)
+        is_outside = "IsOutsideWindow" in self.form
+        return whatsapp_steps(*whose, has_service=has_service, is_outside_window=is_outside)
+
+    @property
+    def is_whatsapp(self) -> bool:
+        return is_whatsapp(self.form)
+
+    @property
+    def text(self) -> str:
+        """What it says. Of a Content template the sandbox knows no words: its SID and what fills it."""
+        if "ContentSid" not in self.form:
+            return self.form.get("Body", "")
+        values = orjson.loads(self.form.get("ContentVariables", "{}")).values()
+        return " ".join([f"[{self.form['ContentSid']}]", *values])
 
     @property
     def sid(self) -> str:
@@ -61,7 +90,8 @@ class SentText:
 
     @property
     def sender(self) -> str:
-        return self.form.get("From") or SERVICE_NUMBER
+        number = f"{WHATSAPP_PREFIX}{SERVICE_NUMBER}" if self.is_whatsapp else SERVICE_NUMBER
+        return self.form.get("From") or number
 
     def due_at(self, step: Step) -> float:
         return self.stored.starts_at + step.after * self.delay
@@ -82,13 +112,13 @@ class SentText:
         status, code = self.status(now)
         is_assigned = RANKS[status] >= RANKS["queued"]
         is_sent = RANKS[status] >= RANKS["sent"]
-        count = max(1, segments(self.form.get("Body", "")))
+        count = 1 if self.is_whatsapp else max(1, segments(self.text))
         uri = f"/2010-04-01/Accounts/{self.account_sid}/Messages/{self.sid}"
         created = _rfc2822(self.request.accepted_at)
         return {
             "account_sid": self.account_sid,
             "api_version": "2010-04-01",
-            "body": self.form.get("Body", ""),
+            "body": self.text,
             "date_created": created,
             "date_sent": created if is_sent else None,
             "date_updated": created,
@@ -129,23 +159,25 @@ class SentText:
             form["RawDlrDoneDate"] = datetime.fromtimestamp(self.due_at(step), UTC).strftime("%y%m%d%H%M")
         return form
 
-    def reply(self) -> dict[str, str]:
-        """The form fields of the inbound webhook for the recipient's STOP."""
-        sid = "SM" + blake2b(f"{self.sid} STOP".encode(), digest_size=16).hexdigest()
+    def reply(self, step: Step) -> dict[str, str]:
+        """The form fields of the inbound webhook for what the recipient writes back."""
+        body = REPLIES[step.what]
+        sid = "SM" + blake2b(f"{self.sid} {body}".encode(), digest_size=16).hexdigest()
         form = {
             "AccountSid": self.account_sid,
             "ApiVersion": "2010-04-01",
-            "Body": "STOP",
+            "Body": body,
             "From": self.stored.address,
             "MessageSid": sid,
             "NumMedia": "0",
             "NumSegments": "1",
-            "OptOutType": "STOP",
             "SmsMessageSid": sid,
             "SmsSid": sid,
             "SmsStatus": "received",
             "To": self.sender,
         }
+        if step.what is Happening.STOPPED:
+            form["OptOutType"] = "STOP"
         if "MessagingServiceSid" in self.form:
             form["MessagingServiceSid"] = self.form["MessagingServiceSid"]
         return form

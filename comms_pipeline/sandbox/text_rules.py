@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import orjson
 
 MAX_BODY_CHARACTERS = 1600
+MAX_WHATSAPP_CHARACTERS = 4096
+MAX_VARIABLE_CHARACTERS = 1600
 MAX_MEDIA = 10
 SCHEDULE_SECONDS = (300, 35 * 24 * 3600)
 INVALID_SENDER, FOREIGN_SENDER = "+15005550001", "+15005550007"
@@ -22,7 +24,8 @@ _SHORT_CODE = re.compile(r"\d{3,8}")
 _ALPHANUMERIC = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 &+_-]{1,11}")
 _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 _CONTENT = re.compile(r"HX[0-9a-fA-F]{32}")
-_CHANNEL = "whatsapp:"
+_NOT_IN_VARIABLES = re.compile(r"[\n\t]| {5}")
+WHATSAPP_PREFIX = "whatsapp:"
 
 MESSAGES = {
     20003: "Authenticate",
@@ -42,6 +45,7 @@ MESSAGES = {
     21617: "The concatenated message body exceeds the 1600 character limit",
     21623: "Number of media files exceeds allowed limit.",
     21656: "The ContentVariables Parameter is invalid.",
+    21658: "Parameter exceeded character limit",
     21701: "The Messaging Service {value} does not exist.",
     35114: "Scheduling does not support this timestamp",
 }
@@ -81,6 +85,11 @@ def check(form: Mapping[str, str], media: Sequence[str], now: float) -> Refusal 
     )
 
 
+def is_whatsapp(form: Mapping[str, str]) -> bool:
+    """Whether a message goes by WhatsApp."""
+    return form["To"].startswith(WHATSAPP_PREFIX)
+
+
 def starts_at(form: Mapping[str, str], now: float) -> float:
     """When a message that was accepted at `now` goes out. Without a service Twilio ignores a schedule."""
     if "MessagingServiceSid" not in form or form.get("ScheduleType") != "fixed":
@@ -93,7 +102,7 @@ def _check_recipient(form: Mapping[str, str]) -> Refusal | None:
     to = form.get("To", "").strip()
     if not to:
         return Refusal(21604)
-    return None if _E164.fullmatch(to.removeprefix(_CHANNEL)) else Refusal(21211, to)
+    return None if _E164.fullmatch(to.removeprefix(WHATSAPP_PREFIX)) else Refusal(21211, to)
 
 
 def _check_sender(form: Mapping[str, str]) -> Refusal | None:
@@ -106,23 +115,23 @@ def _check_sender(form: Mapping[str, str]) -> Refusal | None:
         return None
     if sender == FOREIGN_SENDER:
         return Refusal(21606, sender)
-    bare = sender.removeprefix(_CHANNEL)
+    bare = sender.removeprefix(WHATSAPP_PREFIX)
     is_number = _E164.fullmatch(bare) or _SHORT_CODE.fullmatch(bare) or _ALPHANUMERIC.fullmatch(bare)
-    is_same_channel = sender.startswith(_CHANNEL) == form["To"].startswith(_CHANNEL)
+    is_same_channel = sender.startswith(WHATSAPP_PREFIX) == form["To"].startswith(WHATSAPP_PREFIX)
     is_valid = is_number and is_same_channel and sender != INVALID_SENDER
     return None if is_valid else Refusal(21212, sender)
 
 
 def _check_content(form: Mapping[str, str], media: Sequence[str]) -> Refusal | None:
     body, content = form.get("Body", ""), form.get("ContentSid", "")
-    if len(body) > MAX_BODY_CHARACTERS:
+    if len(body) > (MAX_WHATSAPP_CHARACTERS if is_whatsapp(form) else MAX_BODY_CHARACTERS):
         return Refusal(21617)
     if len(media) > MAX_MEDIA:
         return Refusal(21623)
     if content and not _CONTENT.fullmatch(content):
         return Refusal(20404, f"/v1/Content/{content}")
-    if "ContentVariables" in form and not _is_json_object(form["ContentVariables"]):
-        return Refusal(21656)
+    if "ContentVariables" in form and (code := _variables_fault(form["ContentVariables"])):
+        return Refusal(code)
     return None if body or content or media else Refusal(21602)
 
 
@@ -150,8 +159,17 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _is_json_object(text: str) -> bool:
+def _variables_fault(text: str) -> int | None:
+    """The code by which variables of a Content template are refused."""
     try:
-        return isinstance(orjson.loads(text), dict)
+        variables = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return False
+        return 21656
+    if not isinstance(variables, dict):
+        return 21656
+    for value in variables.values():
+        if not isinstance(value, str) or not value or _NOT_IN_VARIABLES.search(value):
+            return 21656
+        if len(value) > MAX_VARIABLE_CHARACTERS:
+            return 21658
+    return None

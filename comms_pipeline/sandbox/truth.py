@@ -171,7 +171,7 @@ class TruthApi:
                 "status": text.status(now)[0],
                 "sender": text.sender,
                 "subject": "",
-                "text": text.form.get("Body", ""),
+                "text": text.text,
                 "html": "",
                 "headers": {},
             }

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from comms_pipeline.sandbox.config import SandboxConfig
 from comms_pipeline.sandbox.faults import Faults
 from comms_pipeline.sandbox.poster import Poster
-from comms_pipeline.sandbox.recipients import sms_refusal
+from comms_pipeline.sandbox.recipients import HORIZON, sms_refusal
 from comms_pipeline.sandbox.record import (
     FAR_FUTURE,
     KEYS_PER_REQUEST,
@@ -27,7 +27,8 @@ from comms_pipeline.sandbox.record import (
     StoredMessage,
     StoredRequest,
 )
-from comms_pipeline.sandbox.text_rules import Refusal, check, starts_at
+from comms_pipeline.sandbox.sent_text import REPLIES
+from comms_pipeline.sandbox.text_rules import Refusal, check, is_whatsapp, starts_at
 from comms_pipeline.sandbox.wire import BodyTooLargeError, JsonResponse, is_authorized, read_body
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -45,6 +46,7 @@ class TwilioApi:
         credentials = f"{config.twilio_account_sid}:{config.twilio_auth_token}"
         self._authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
         self._account_sid = config.twilio_account_sid
+        self._event_delay_seconds = config.event_delay_seconds
         # Ids need to be unique, not secret; seeded by the system once instead of asking it each time.
         self._random = Random()  # noqa: S311
         self._record = record
@@ -76,6 +78,8 @@ class TwilioApi:
             return _refuse(fault)
         if media:
             form["MediaCount"] = str(len(media))
+        if is_whatsapp(form) and "ContentSid" not in form and not await self._has_written(form["To"], now):
+            form["IsOutsideWindow"] = "true"
         stored = await self._accept(form, now)
         return JsonResponse(self._poster.text(stored).resource(now), status_code=201)
 
@@ -177,6 +181,17 @@ class TwilioApi:
     def _check_owner(self, to: str) -> Refusal | None:
         code = 21610 if self._poster.has_stopped(to) else sms_refusal(to)
         return Refusal(code, to) if code else None
+
+    async def _has_written(self, address: str, now: float) -> bool:
+        """Whether the owner of this number wrote to us within a day. They only ever write back."""
+        since = now - DAY_SECONDS
+        earliest = since - HORIZON * self._event_delay_seconds
+        search = Search(provider=Provider.TWILIO, limit=MAX_PAGE_SIZE, address=address, since=earliest)
+        return any(
+            step.what in REPLIES and since < told.due_at(step) <= now
+            for told in map(self._poster.text, await self._record.search(search))
+            for step in told.steps
+        )
 
     async def _accept(self, form: dict[str, str], now: float) -> StoredMessage:
         request = StoredRequest(

@@ -18,6 +18,7 @@ from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.event import ProviderEvent, SuppressionReason
 from comms_pipeline.ledger.landing import land
 from comms_pipeline.ledger.suppressions import EVERY_ORGANISATION, Suppression, lift, suppress
+from comms_pipeline.ledger.windows import note_inbound
 from comms_pipeline.providers import sendgrid_events, twilio_events
 from comms_pipeline.providers.twilio_events import OptOutWord
 from comms_pipeline.settings import Settings
@@ -79,13 +80,18 @@ class Receivers:
         return Response(status_code=204)
 
     def twilio_inbound(self, request: Request, body: LimitedBody) -> Response:
-        """An inbound message: STOP suppresses for every organisation, START lifts that. Answers TwiML."""
+        """An inbound message: STOP suppresses for every organisation, START lifts that. Answers TwiML.
+
+        Whatever it says, it opens the channel's reply window where there is one.
+        """
         self._verify_twilio(request, body)
         event = twilio_events.parse_inbound(body)
         params = twilio_events.form(body)
         word = twilio_events.inbound_word(params)
         with self._pool.connection() as connection:
             land(connection, twilio_events.PROVIDER, "inbound", _query(request), body)
+            if key := self._address_key(event):
+                note_inbound(connection, event.channel, key)
             if word is OptOutWord.STOP:
                 suppress(connection, self._suppressions([(event, SuppressionReason.STOPPED)]))
             elif word is OptOutWord.START:

@@ -9,7 +9,7 @@ from sending import ACCOUNT_SID, AUTH_TOKEN, PUBLIC_URL, SENDER, content, new_se
 
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.providers.base import Envelope, Found, Pace, SendReport, at_once
-from comms_pipeline.providers.twilio_send import TwilioSms
+from comms_pipeline.providers.twilio_send import Twilio
 
 
 def answering(*answers: tuple[int, bytes, bytes]) -> Behaviour:
@@ -25,8 +25,9 @@ def answering(*answers: tuple[int, bytes, bytes]) -> Behaviour:
     return behave
 
 
-def twilio(server: Server) -> TwilioSms:
-    return TwilioSms(
+def twilio(server: Server) -> Twilio:
+    return Twilio(
+        channel=Channel.SMS,
         account_sid=ACCOUNT_SID,
         auth_token=AUTH_TOKEN,
         base_url=server.url,

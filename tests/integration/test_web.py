@@ -328,6 +328,16 @@ def test_a_whatsapp_stop_is_of_its_own_channel(client: Client, query: Query):
     ]
 
 
+@pytest.mark.parametrize("body", ["Thank you!", "stop"])
+def test_a_whatsapp_message_is_noted_for_whom_it_may_be_answered(client: Client, query: Query, body: str):
+    inbound(client, body, From=f"whatsapp:{PHONE}")
+    inbound(client, body, From=f"whatsapp:{PHONE}", MessageSid="SM3")
+    inbound(client, body)
+    assert query("select channel, address_key, now() - at < interval '1 minute' from last_inbound") == [
+        ("whatsapp", address_key(PHONE, Channel.WHATSAPP, SECRET), True)
+    ]
+
+
 def test_a_signed_callback_without_its_essentials_is_a_400(client: Client, query: Query):
     assert post_twilio(client, "/webhooks/twilio/status", {"To": PHONE}).status_code == 400
     assert post_twilio(client, "/webhooks/twilio/inbound", {"To": PHONE}).status_code == 400

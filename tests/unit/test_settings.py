@@ -157,6 +157,11 @@ def open_token(keys: TokenKeys) -> str:
     return keys.sign(Purpose.OPEN, organisation_id="o", channel=Channel.EMAIL, message_id="ab" * 16)
 
 
+def test_the_whatsapp_sender_may_be_copied_as_twilio_shows_it(home, monkeypatch):
+    monkeypatch.setenv("COMMS_TWILIO_WHATSAPP_FROM", "whatsapp:+14155238886")
+    assert load_settings(home).twilio_whatsapp_from == "+14155238886"
+
+
 def test_links_are_signed_with_the_newest_key_and_old_ones_stay_valid(home, monkeypatch):
     monkeypatch.setenv("COMMS_SECRET_KEY", "the first secret")
     first = load_settings(home).token_keys
@@ -198,4 +203,13 @@ def test_secrets_show_nowhere(home, monkeypatch):
 def test_every_setting_that_is_a_secret_is_kept_as_one():
     kept = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
 
-    assert kept == {"database_url", "secret_key", "link_keys", "sendgrid_api_key", "twilio_auth_token"}
+    assert kept == {
+        "database_url",
+        "secret_key",
+        "link_keys",
+        "sendgrid_api_key",
+        "resend_api_key",
+        "mailgun_api_key",
+        "smtp_password",
+        "twilio_auth_token",
+    }

@@ -85,13 +85,39 @@ def test_every_failed_rule_is_listed_with_its_evidence():
     }
 
 
+@pytest.mark.parametrize(
+    ("channel", "message_class", "failed"),
+    [
+        (Channel.WHATSAPP, MessageClass.MARKETING, {"whatsapp-no-us-marketing": "the number begins with +1"}),
+        (Channel.WHATSAPP, MessageClass.TRANSACTIONAL, {}),
+        (Channel.SMS, MessageClass.MARKETING, {}),
+    ],
+)
+def test_numbers_of_plus_one_get_no_marketing_on_whatsapp(channel, message_class, failed):
+    frame = contacts(
+        {"contact_id": "a", "address": "+12025550101"}, {"contact_id": "b", "address": "+4369912345678"}
+    )
+    decision = "excluded" if failed else "allowed"
+
+    assert decided(frame, message_class, channel) == {"a": (decision, failed), "b": ("allowed", {})}
+
+
+@pytest.mark.parametrize("message_class", list(MessageClass))
+def test_whatsapp_needs_consent_for_messages_of_every_class(message_class):
+    frame = contacts({"contact_id": "a", "address": "+4369912345678", "consent_source": None})
+
+    (decision, evidence) = decided(frame, message_class, Channel.WHATSAPP)["a"]
+
+    assert (decision, list(evidence.values())) == ("excluded", ["no consent on record"])
+
+
 def test_a_decision_carries_the_version_of_each_rule():
     frame = contacts({"contact_id": "a", "suppression_reason": "manual"})
 
     found = decide(frame, load_rules(), channel=Channel.SMS, message_class=MessageClass.EMERGENCY)
 
     assert found["rules"].to_list() == [
-        [{"rule_id": "not-suppressed", "version": 1, "evidence": "suppressed: manual"}]
+        [{"rule_id": "not-suppressed", "version": 2, "evidence": "suppressed: manual"}]
     ]
 
 

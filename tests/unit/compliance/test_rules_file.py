@@ -27,11 +27,15 @@ def test_the_rules_we_ship_cover_every_channel_and_class():
         "holdout",
         "not-suppressed",
         "unique-address",
+        "whatsapp-no-us-marketing",
+        "whatsapp-opt-in",
     ]
-    for rule in rules:
-        assert rule.channels == {Channel.EMAIL, Channel.SMS}
+    for rule in rules[:5]:
+        assert rule.channels == set(Channel)
         is_of_marketing = rule.id in {"consent-recorded", "holdout"}
         assert rule.classes == ({MessageClass.MARKETING} if is_of_marketing else set(MessageClass))
+    for rule in rules[5:]:
+        assert rule.channels == {Channel.WHATSAPP}
     assert {rule.check for rule in rules} == set(CHECKS)
 
 

@@ -89,7 +89,11 @@ def test_json_gives_the_same_campaign_back():
         ({"channels": []}, "no channel is listed", "Write channels: [email, sms]"),
         ({"channels": ["sms", "sms"]}, "a channel is listed twice", "List each channel once"),
         ({"channels": ["emial"]}, "'emial' is not a value of 'channels'", "Did you mean 'email'?"),
-        ({"channels": ["whatsapp"]}, "campaigns cannot use the channel 'whatsapp'", "Use one of: email, sms"),
+        (
+            {"channels": ["whatsapp"]},
+            "channel 'whatsapp' has no templates",
+            "Add 'whatsapp:' under templates, or drop the channel",
+        ),
         (
             {"sender": {"from_email": "not-an-address", "from_name": "X"}},
             "the e-mail address is not valid",
@@ -165,6 +169,91 @@ def test_json_gives_the_same_campaign_back():
 )
 def test_faults_say_what_to_do(changes, problem, fix):
     assert problems(changed(**changes))[0] == (problem, fix)
+
+
+CONTENT_SID = "HX" + "0a" * 16
+BOTH = {"text": "a.txt", "content_sid": CONTENT_SID}
+
+
+def on_whatsapp(base, **more):
+    return changed(channels=["whatsapp"], templates={"whatsapp": base}, variants=None, **more)
+
+
+@pytest.mark.parametrize(
+    ("templates", "problem", "fix"),
+    [
+        ({}, "WhatsApp has nothing to say", "Add 'text:' with a file, or 'content_sid:'"),
+        (
+            BOTH,
+            "WhatsApp has both a text and a Content template",
+            "Keep 'content_sid:' to reach everybody, 'text:' to answer who wrote within a day",
+        ),
+        (
+            {"text": "a.txt", "content_variables": {"1": "x"}},
+            "content variables need a Content template",
+            "Add 'content_sid:'",
+        ),
+        (
+            {"content_sid": "HX1"},
+            "the Content template's SID is not valid",
+            "Write HX and 32 of 0-9 and a-f",
+        ),
+        (
+            {"content_sid": CONTENT_SID, "content_variables": {"name": "x"}},
+            "'name' is no content variable",
+            "Write its number in the template, like 1",
+        ),
+        (
+            {"content_sid": CONTENT_SID, "content_variables": {"1": " "}},
+            "the text is empty",
+            "Fill it in, or remove the key",
+        ),
+        ({"txt": "a.txt"}, "unknown key 'txt'", "Did you mean 'text'?"),
+    ],
+)
+def test_faults_of_whatsapp_templates_say_what_to_do(templates, problem, fix):
+    assert problems(on_whatsapp(templates))[0] == (problem, fix)
+
+
+def test_a_content_template_has_a_part_for_each_variable_and_no_file():
+    variables = {1: "{{ name }}", "2": "file:not.txt"}
+    base = {"content_sid": CONTENT_SID, "content_variables": variables}
+    spec = CampaignSpec.model_validate(on_whatsapp(base))
+
+    assert message_sources(spec, {}, Channel.WHATSAPP) == {
+        "var.1": NamedTemplate(name="content variable 1", source="{{ name }}"),
+        "var.2": NamedTemplate(name="content variable 2", source="file:not.txt"),
+    }
+    assert template_references(spec) == {}
+    assert spec.content_sid(Channel.WHATSAPP) == CONTENT_SID
+    assert CampaignSpec.model_validate(spec.as_json()) == spec
+
+
+def test_whatsapp_templates_are_replaced_as_a_whole():
+    german = {"content_sid": "HX" + "b" * 32}
+    spec = CampaignSpec.model_validate(
+        on_whatsapp(
+            {"content_sid": CONTENT_SID, "content_variables": {"1": "{{ name }}"}},
+            translations={"de": {"whatsapp": german}, "fr": {"whatsapp": {"text": "fr.txt"}}},
+        )
+    )
+
+    assert message_sources(spec, {}, Channel.WHATSAPP, "", "de") == {}
+    assert spec.content_sid(Channel.WHATSAPP, "", "de") == german["content_sid"]
+    assert message_sources(spec, {"fr.txt": "Salut"}, Channel.WHATSAPP, "", "fr") == {
+        "text": NamedTemplate(name="fr.txt", source="Salut")
+    }
+    assert spec.content_sid(Channel.WHATSAPP, "", "fr") == ""
+
+
+def test_a_variant_on_whatsapp_says_what_it_is_in_every_language():
+    arm = {"name": "a", "templates": {"whatsapp": {"text": "a.txt"}}}
+    spec = on_whatsapp({"content_sid": CONTENT_SID}, translations={"de": {"whatsapp": {"text": "de.txt"}}})
+
+    assert problems(spec | {"variants": [arm]})[0] == (
+        "variant 'a' changes the message of whatsapp, which 'de' then lacks",
+        "Add it under the variant's translations: de: whatsapp:",
+    )
 
 
 def test_every_fault_is_found():

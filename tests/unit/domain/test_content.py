@@ -4,7 +4,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comms_pipeline.domain.content import Content
+from comms_pipeline.domain.content import Content, variable_part
 
 SKELETONS = st.lists(st.one_of(st.text(max_size=20), st.integers(0, 20)), max_size=6).map(tuple)
 CONTENTS = st.builds(
@@ -15,6 +15,8 @@ CONTENTS = st.builds(
     sender_name=st.text(max_size=10),
     reply_to=st.text(max_size=10),
     has_one_click=st.booleans(),
+    is_tracked=st.booleans(),
+    content_sid=st.sampled_from(["", "HX" + "a" * 32]),
 )
 WELCOME = Content(campaign_id="welcome", parts={"text": ("Hi ", 0)}, sender="a@x.example")
 
@@ -44,3 +46,9 @@ def test_a_slot_and_its_number_as_text_are_different_contents() -> None:
 @given(CONTENTS, CONTENTS)
 def test_different_contents_have_different_ids(one: Content, other: Content) -> None:
     assert (one.content_id == other.content_id) == (one == other)
+
+
+def test_variables_come_in_the_order_of_their_numbers() -> None:
+    parts = {variable_part(number): (f"{number}!",) for number in ("10", "2", "1")}
+    content = Content(campaign_id="c", parts={**parts, "text": ("x",)}, sender="", content_sid="HX")
+    assert list(content.variables.items()) == [("1", ("1!",)), ("2", ("2!",)), ("10", ("10!",))]

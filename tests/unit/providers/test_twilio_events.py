@@ -154,6 +154,23 @@ def test_a_whatsapp_number_is_of_its_own_channel():
     assert (event.channel, event.address) == (Channel.WHATSAPP, "+15005550006")
 
 
+@pytest.mark.parametrize(
+    ("raw_kind", "code", "kind", "reason"),
+    [
+        ("read", "", EventKind.OPENED, None),
+        ("undelivered", "63016", EventKind.BLOCKED, None),
+        ("undelivered", "63024", EventKind.BOUNCED, SuppressionReason.INVALID),
+        ("failed", "63049", EventKind.BLOCKED, None),
+    ],
+)
+def test_whatsapp_tells_of_reading_and_of_its_own_refusals(
+    raw_kind: str, code: str, kind: EventKind, reason: SuppressionReason | None
+):
+    event = status(To="whatsapp:+15005550006", MessageStatus=raw_kind, ErrorCode=code)
+    assert (event.channel, event.kind) == (Channel.WHATSAPP, kind)
+    assert suppression_reason(event) is reason
+
+
 @pytest.mark.parametrize("missing", ["MessageSid", "MessageStatus"])
 def test_a_callback_without_its_essentials_is_refused(missing: str):
     with pytest.raises(InvalidEvents, match=f"has no {missing}"):

@@ -27,6 +27,7 @@ def test_an_accepted_message_has_its_sid() -> None:
         (400, 21614, RejectReason.INVALID),
         (400, 21617, RejectReason.CONTENT),
         (400, 21602, RejectReason.CONTENT),
+        (400, 63016, RejectReason.WINDOW),
         (400, 21999, RejectReason.OTHER),
         (400, None, RejectReason.OTHER),
     ],

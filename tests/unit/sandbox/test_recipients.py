@@ -13,6 +13,7 @@ from comms_pipeline.sandbox.recipients import (
     email_steps,
     sms_refusal,
     sms_steps,
+    whatsapp_steps,
 )
 
 MANY = 20_000
@@ -123,6 +124,7 @@ TEXTS = {
     "+15550100005": [(Happening.SENT, 0), (Happening.UNDELIVERED, 30006)],
     "+15550100007": [(Happening.DELIVERED, 0), (Happening.SENT, 0)],
     "+15550100008": [(Happening.SENT, 0), (Happening.DELIVERED, 0)],
+    "+15550100010": [(Happening.SENT, 0), (Happening.DELIVERED, 0), (Happening.REPLIED, 0)],
 }
 
 
@@ -154,3 +156,37 @@ def test_shares_of_text_outcomes_are_believable() -> None:
     )
     assert 0.025 < counts[Happening.UNDELIVERED] / MANY < 0.035
     assert 0.003 < counts[Happening.STOPPED] / MANY < 0.008
+
+
+WHATSAPP = {
+    "0001": [Happening.SENT, Happening.DELIVERED, Happening.STOPPED],
+    "0008": [Happening.SENT, Happening.DELIVERED],
+    "0010": [Happening.SENT, Happening.DELIVERED, Happening.OPENED, Happening.REPLIED],
+}
+
+
+def whatsapp(number: str, *, is_outside_window: bool = False) -> list[tuple[Happening, int]]:
+    steps = whatsapp_steps(1, number, "m1", has_service=False, is_outside_window=is_outside_window)
+    return [(step.what, step.code) for step in steps]
+
+
+@pytest.mark.parametrize(("ending", "expected"), WHATSAPP.items())
+def test_the_last_digits_can_force_what_happens_on_whatsapp(ending: str, expected: list[Happening]) -> None:
+    assert whatsapp(f"whatsapp:+1555010{ending}") == [(what, 0) for what in expected]
+
+
+def test_who_has_no_whatsapp_is_told_by_its_own_code() -> None:
+    assert whatsapp("whatsapp:+15550100003")[-1] == (Happening.UNDELIVERED, 63024)
+
+
+@pytest.mark.parametrize("ending", ["0003", "0008", "0010"])
+def test_free_text_that_answers_nobody_is_undelivered(ending: str) -> None:
+    found = whatsapp(f"whatsapp:+1555010{ending}", is_outside_window=True)
+    assert found == [(Happening.UNDELIVERED, 63016)]
+
+
+def test_most_people_read_what_they_get_on_whatsapp() -> None:
+    counts = Counter(
+        what for number in range(2_000) for what, _ in whatsapp(f"whatsapp:+1555{2_000_000 + number}")
+    )
+    assert 0.65 < counts[Happening.OPENED] / counts[Happening.DELIVERED] < 0.75

@@ -4,6 +4,8 @@ import pytest
 
 from comms_pipeline.sandbox.text_rules import check, starts_at
 
+TO_WHATSAPP = {"To": "whatsapp:+15550100123", "From": "whatsapp:+15005550006"}
+TEMPLATE = {"Body": "", "ContentSid": "HX" + "b" * 32}
 NOW = 1_800_000_000.0
 SERVICE = "MG" + "a" * 32
 VALID = {"To": "+15550100123", "From": "+15005550006", "Body": "Hello"}
@@ -21,6 +23,9 @@ ACCEPTED = {
     "from a short code": form(From="12345"),
     "from a name": form(From="Acme"),
     "to WhatsApp": form(To="whatsapp:+15550100123", From="whatsapp:+15005550006"),
+    "4,096 characters on WhatsApp": form(**TO_WHATSAPP, Body="x" * 4096),
+    "WhatsApp through a service": form(To=TO_WHATSAPP["To"], From="", MessagingServiceSid=SERVICE),
+    "a content template without variables": form(**TO_WHATSAPP, **TEMPLATE),
     "a content template": form(Body="", ContentSid="HX" + "b" * 32, ContentVariables='{"1": "x"}'),
     "with a callback": form(StatusCallback="http://127.0.0.1:8700/webhooks/twilio/status?message=1"),
     "scheduled through a service": form(MessagingServiceSid=SERVICE, ScheduleType="fixed", SendAt=LATER),
@@ -39,6 +44,16 @@ REFUSED = {
     "no body": (form(Body=""), 21602),
     "1,601 characters": (form(Body="x" * 1601), 21617),
     "variables that are no JSON": (form(ContentSid="HX" + "b" * 32, ContentVariables="x"), 21656),
+    "4,097 characters on WhatsApp": (form(**TO_WHATSAPP, Body="x" * 4097), 21617),
+    "a WhatsApp sender for an SMS": (form(From=TO_WHATSAPP["From"]), 21212),
+    "WhatsApp to no number": (form(**TO_WHATSAPP | {"To": "whatsapp:ann"}), 21211),
+    "a content template of another shape": (form(**TO_WHATSAPP, Body="", ContentSid="HX1"), 20404),
+    "variables in a list": (form(**TEMPLATE, ContentVariables='["x"]'), 21656),
+    "a variable that is no text": (form(**TEMPLATE, ContentVariables='{"1": 1}'), 21656),
+    "an empty variable": (form(**TEMPLATE, ContentVariables='{"1": ""}'), 21656),
+    "a variable of two lines": (form(**TEMPLATE, ContentVariables='{"1": "a\\nb"}'), 21656),
+    "five spaces in a variable": (form(**TEMPLATE, ContentVariables='{"1": "a     b"}'), 21656),
+    "a variable too long": (form(**TEMPLATE, ContentVariables=f'{{"1": "{"x" * 1601}"}}'), 21658),
     "a callback that is no address": (form(StatusCallback="callback"), 21609),
     "a time too near": (
         form(MessagingServiceSid=SERVICE, ScheduleType="fixed", SendAt="2027-01-15T08:04:00Z"),

@@ -164,6 +164,18 @@ def test_a_variable_without_an_example_reads_as_its_name(tmp_path):
     assert render(made, example_frame(made)).parts["text"] == "Try [favourite]"
 
 
+def test_a_content_template_is_previewed_by_what_fills_it(tmp_path):
+    variables = {
+        "var.1": TemplateSource(name="content variable 1", text="{{ name }}", is_html=False),
+        "var.2": TemplateSource(name="content variable 2", text="spring", is_html=False),
+    }
+    made = draft("", channel=TextChannel.WHATSAPP, parts=variables)
+    assert check(made) == []
+    (written,) = write(render(made, example_frame(made)), tmp_path)
+    assert written.name == "preview.whatsapp.txt"
+    assert written.read_text(encoding="utf-8") == "content variable 1: Ada\ncontent variable 2: spring"
+
+
 def test_files_outside_the_folder_are_not_read(tmp_path):
     (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
     (tmp_path / "inner").mkdir()
