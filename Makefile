@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export COMMS_HOME ?= $(CURDIR)/.comms
 BENCH ?= all
 
-.PHONY: help install demo up down clean test lint format bench lock
+.PHONY: help install demo up down clean test lint format bench chaos lock
 
 help:  ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ format: $(VENV)/.stamp  ## Format and fix what can be fixed
 
 bench: $(VENV)/.stamp  ## Benchmarks: one line per figure (BENCH=name for one)
 	@"$(BIN)/python" -m benchmarks $(BENCH)
+
+chaos: $(VENV)/.stamp  ## Kill everything 300 times while it sends (CHAOS_KILLS, CHAOS_SEED)
+	@"$(BIN)/python" tests/chaos.py
 
 lock: $(VENV)/.stamp  ## Resolve pyproject.toml anew into requirements.lock
 	@"$(BIN)/uv" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock
