@@ -12,7 +12,7 @@ import psycopg
 
 from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
 from comms_pipeline.dispatch.leases import Leases, expire
-from comms_pipeline.dispatch.reconcile import ReconcileReport, reconcile
+from comms_pipeline.dispatch.reconcile import Heard, ReconcileReport, nothing_heard, reconcile
 from comms_pipeline.ledger import batches, operations, sends
 from comms_pipeline.ledger.batches import Progress
 from comms_pipeline.providers.registry import Providers
@@ -90,6 +90,7 @@ def settle(
     now: datetime,
     reconcile_after_seconds: float,
     is_closing: bool = True,
+    heard: Heard = nothing_heard,
 ) -> Settlement:
     """Take over what dead workers left, ask providers about what is in doubt, and close the send if all is done.
 
@@ -98,7 +99,14 @@ def settle(
     with connect() as connection:
         expire(connection)
     report = asyncio.run(
-        reconcile(connect, providers, older_than_seconds=reconcile_after_seconds, now=now, send_id=send_id)
+        reconcile(
+            connect,
+            providers,
+            older_than_seconds=reconcile_after_seconds,
+            now=now,
+            send_id=send_id,
+            heard=heard,
+        )
     )
     with connect() as connection, connection.transaction():
         is_complete = is_closing and sends.complete_send(connection, send_id)

@@ -4,6 +4,7 @@ Only a send whose books agree is closed. Asks no provider; that is `dispatch.rec
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import duckdb
@@ -83,6 +84,13 @@ def reconcile_books(stores: Stores, send_id: str) -> tuple[Balance, bool]:
         writer.replace_partition("campaign.reconciliations", "send_id", send_id, pl.DataFrame([row]))
     with stores.ledger() as ledger, ledger.transaction():
         return balance, balance.is_balanced and sends.complete_send(ledger, send_id)
+
+
+def heard_of(stores: Stores, message_ids: Sequence[str]) -> dict[str, str]:
+    """`dispatch.reconcile.Heard`, as the lake has it."""
+    with stores.lake.reader() as cursor:
+        found = cursor.execute(named_queries(_QUERIES)["heard"], {"message_ids": list(message_ids)})
+        return dict(found.fetchall())
 
 
 def _balance(ledger: psycopg.Connection, cursor: duckdb.DuckDBPyConnection, send_id: str) -> Balance:

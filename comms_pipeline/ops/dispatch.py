@@ -5,6 +5,7 @@ No retry policy anywhere here: what is sent twice is decided by the ledger alone
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -15,6 +16,7 @@ from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.ledger import batches, sends
 from comms_pipeline.ledger.sends import Send
 from comms_pipeline.loader.outcomes import load_outcomes
+from comms_pipeline.loader.reconciliation import heard_of
 from comms_pipeline.metadata import funnel_metadata
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.planning import stages
@@ -102,6 +104,7 @@ def settle(
         reconcile_after_seconds=config.reconcile_after_seconds,
         # `campaign/reconciliation` closes it, once the books agree.
         is_closing=False,
+        heard=partial(heard_of, stores),
     )
     load_outcomes(stores)
     with stores.lake.reader() as cursor:

@@ -24,6 +24,7 @@ from sending import (
 
 from comms_pipeline.dispatch.engine import LaneReport
 from comms_pipeline.dispatch.leases import Leases, expire
+from comms_pipeline.dispatch.reconcile import Heard, nothing_heard
 from comms_pipeline.dispatch.send import Settlement, run_lane, settle
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.ledger.server import connect
@@ -82,7 +83,11 @@ def run(
 
 
 def settled(
-    ledger: Ledger, sandbox: SandboxProcess, send_id: str, reconcile_after_seconds: float = 0.0
+    ledger: Ledger,
+    sandbox: SandboxProcess,
+    send_id: str,
+    reconcile_after_seconds: float = 0.0,
+    heard: Heard = nothing_heard,
 ) -> Settlement:
     return settle(
         ledger.connect,
@@ -90,6 +95,7 @@ def settled(
         send_id=send_id,
         now=datetime.now(UTC),
         reconcile_after_seconds=reconcile_after_seconds,
+        heard=heard,
     )
 
 
@@ -175,6 +181,49 @@ def test_while_the_provider_cannot_tell_nothing_is_released(
     sandbox.mend()
     finish(ledger, sandbox, send_id, lane)
     assert_none_lost_none_repeated(ledger, sandbox, send_id, payload)
+
+
+@pytest.mark.parametrize(("heard", "still_unknown"), [(5, 0), (2, 3)])
+def test_an_event_of_a_message_proves_that_it_was_accepted(
+    ledger: Ledger, sandbox: SandboxProcess, heard: int, still_unknown: int
+) -> None:
+    send_id = new_send_id()
+    payload = enqueue(ledger, send_id, 5)
+    sandbox.break_things(
+        fault(EMAIL_LANE, "reset_after_accept"), fault(EMAIL_LANE, "status", on="read", code=503)
+    )
+    assert run(ledger, sandbox, send_id).counts == {"unknown": 5}
+    events = dict.fromkeys(payload["message_id"].head(heard), "their-id")
+
+    settlement = settled(
+        ledger, sandbox, send_id, heard=lambda ids: {id: events[id] for id in ids if id in events}
+    )
+
+    assert (settlement.reconciled.accepted, settlement.reconciled.still_unknown) == (heard, still_unknown)
+    assert settlement.progress.in_doubt == still_unknown
+    accepted = ledger.outcomes(send_id).filter(status="accepted")
+    assert set(accepted["message_id"]) == set(events)
+    assert set(accepted["provider_message_id"]) == {"their-id"}
+    assert settlement.is_complete == (still_unknown == 0)
+    sandbox.mend()
+    if still_unknown:
+        finish(ledger, sandbox, send_id)
+    assert {each.times for each in sandbox.accepted(payload["message_id"]).values()} == {1}
+
+
+def test_a_provider_that_never_answers_is_given_up_after_all_attempts(
+    ledger: Ledger, sandbox: SandboxProcess
+) -> None:
+    send_id = new_send_id()
+    payload = enqueue(ledger, send_id, 5)
+    sandbox.break_things(fault(EMAIL_LANE, "reset_before"))
+    for _ in range(5):
+        assert run(ledger, sandbox, send_id).counts == {"unknown": 5}
+        settled(ledger, sandbox, send_id)
+        ledger.do("update batch set due_at = now() where status = 'planned'")
+    assert ledger.statuses(send_id) == {"settled": 5, "dead": 1}
+    assert set(ledger.outcomes(send_id)["reason"]) == {"exhausted"}
+    assert sandbox.accepted(payload["message_id"]) == {}
 
 
 def test_a_young_doubt_is_left_alone(ledger: Ledger, sandbox: SandboxProcess) -> None:

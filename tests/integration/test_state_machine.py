@@ -316,7 +316,7 @@ def test_no_order_of_events_loses_or_repeats_a_message(ledger: Ledger) -> None:
     with ledger.connection() as connection:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             lambda: Sending(ledger, connection),
-            settings=settings(max_examples=25, stateful_step_count=40),
+            settings=settings(max_examples=15, stateful_step_count=40),
         )
         assert connection.execute("select count(*) from outcome").fetchone() != (0,)
 

@@ -20,3 +20,10 @@ select count(*) as planned,
        count(*) filter (where status = 'accepted' and heard.message_id is not null) as confirmed,
        count(*) filter (where status in ('refused', 'cancelled') and is_delivered) as contradicted
 from state left join heard using (message_id)
+
+-- name: heard
+-- Messages of which a provider told anything: it has them. (What our own pages tell says nothing of the provider.)
+select message_id, coalesce(max(provider_message_id), '') as provider_message_id
+from raw.provider_events
+where message_id in (select unnest($message_ids)) and provider <> 'comms'
+group by message_id

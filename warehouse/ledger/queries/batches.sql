@@ -97,10 +97,10 @@ where batch_id = %(batch_id)s and fence = %(fence)s and status in ('sending', 'u
 returning batch_id
 
 -- name: mark_unknown
--- The payload shrinks to the messages in doubt; they wait for the provider's answer.
+-- The payload shrinks to the messages in doubt; they wait for the provider's answer. Its silence was an attempt.
 update batch
 set status = 'unknown', payload = %(payload)s, message_count = %(message_count)s, lease_until = null,
-    last_error = %(error)s
+    last_error = %(error)s, attempt = attempt + (status = 'sending')::int
 where batch_id = %(batch_id)s and fence = %(fence)s and status in ('sending', 'unknown')
 returning batch_id
 
