@@ -60,6 +60,9 @@ class SendGrid:
     async def send(self, envelope: Envelope) -> SendReport:
         """One request for the whole envelope."""
         assert self._session is not None, "use `async with`"
+        if wait_seconds := await envelope.pace():
+            deferred = same_result(envelope.recipients, OutcomeStatus.DEFERRED)
+            return SendReport(results=deferred, retry_after_seconds=wait_seconds)
         reply = await http.post(
             self._session,
             f"{self._base_url}/v3/mail/send",
@@ -199,6 +202,7 @@ def report(envelope: Envelope, reply: http.Reply) -> SendReport:
             results=same_result(recipients, OutcomeStatus.DEFERRED, code=code),
             retry_after_seconds=_retry_after(reply),
             error=error,
+            is_throttled=reply.status == 429,
         )
     refused = same_result(recipients, OutcomeStatus.REFUSED, reason=RejectReason.CONTENT, code=code)
     culprits = _culprits(reply, recipients.height)

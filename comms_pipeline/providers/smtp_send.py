@@ -74,8 +74,9 @@ class Smtp:
         prepared = await asyncio.to_thread(
             prepare, envelope, offers, sent_at=datetime.now(UTC), nonce=secrets.token_hex(12)
         )
-        order = Order(prepared.messages)
-        if prepared.messages:
+        going, wait_seconds = await _in_turn(envelope, len(prepared.messages))
+        order = Order(prepared.messages[:going])
+        if going:
             self._pool.submit(order, offers)
             try:
                 await order.done
@@ -83,11 +84,20 @@ class Smtp:
                 self._pool.forget(order)
                 raise
         told = [outcome for outcome in order.outcomes if outcome is not None]
-        return _report(prepared, told)
+        told += [Outcome(status=OutcomeStatus.DEFERRED)] * (len(prepared.messages) - going)
+        return replace(_report(prepared, told), retry_after_seconds=wait_seconds)
 
     async def find(self, envelope: Envelope, since: datetime, until: datetime) -> Found | None:  # noqa: ARG002
         """Nothing: SMTP has no record to ask."""
         return None
+
+
+async def _in_turn(envelope: Envelope, messages: int) -> tuple[int, float | None]:
+    """How many of the messages may go now, and how long the others have to wait."""
+    for going in range(messages):
+        if wait_seconds := await envelope.pace():
+            return going, wait_seconds
+    return messages, None
 
 
 @dataclass(frozen=True, kw_only=True)

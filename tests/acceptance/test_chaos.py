@@ -7,7 +7,7 @@ from chaos import Kind, attack, failures, installed
 
 pytestmark = pytest.mark.xdist_group("command_line")
 
-SEED, KILLS, MESSAGES = 7, 10, 5_000
+SEED, KILLS, MESSAGES = 7, 6, 3_000
 
 
 def test_kills_at_random_points_lose_nobody_and_repeat_nobody(tmp_path: Path) -> None:

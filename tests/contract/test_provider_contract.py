@@ -41,7 +41,6 @@ BAD_ADDRESSES = {
     Channel.SMS: ["+15550100002"],
     Channel.WHATSAPP: ["+15550100002"],
 }
-LANES_KEEPING_PACE = ["email:resend", "email:mailgun"]
 HOSTILE = [
     "-s0- -s1- -s0.000000- {{ s1 }} {% raw %} ${s1} %s1% [%s1%] <%s1%>",
     "%recipient.s1% %recipient.s1_% %recipient% %recipient_email% %unsubscribe_url% %",
@@ -229,7 +228,7 @@ def test_a_passing_fault_is_deferred_and_a_gateways_answer_is_in_doubt(
     assert report.error
 
 
-@pytest.mark.parametrize("lane", LANES_KEEPING_PACE)
+@every_lane
 def test_too_many_requests_are_told_of(lane: str, sandbox: SandboxProcess) -> None:
     sent = envelope(lane, people(lane, "ann"))
     sandbox.break_things(fault_of(lane, kind="status", code=429, count=1))
@@ -237,7 +236,7 @@ def test_too_many_requests_are_told_of(lane: str, sandbox: SandboxProcess) -> No
     assert send(providers_of(sandbox), lane, sent).is_throttled is False
 
 
-@pytest.mark.parametrize("lane", LANES_KEEPING_PACE)
+@every_lane
 def test_what_must_wait_for_its_turn_too_long_is_not_sent(lane: str, sandbox: SandboxProcess) -> None:
     async def later() -> float:
         return 12.5

@@ -197,6 +197,22 @@ def test_accepted_messages_carry_the_servers_ids_and_arrive_as_they_are(is_pipel
     assert_lawful(server, report)
 
 
+def test_what_must_wait_for_its_turn_too_long_is_not_sent() -> None:
+    turns = iter([0.0, 0.0, 12.5])
+
+    async def pace() -> float:
+        return next(turns)
+
+    server = Server()
+    with running(server) as account:
+        sent = replace(envelope(people("ann", "bob", "cay")), pace=pace)
+        [report] = send(account, sent)
+
+    assert sorted(report.results["status"]) == ["accepted", "accepted", "deferred"]
+    assert report.retry_after_seconds == 12.5
+    assert len(server.taken) == 2
+
+
 def test_several_sessions_share_the_work() -> None:
     server = Server()
     server.seconds = 0.02

@@ -32,8 +32,8 @@ def test_a_query_comes_without_its_name_and_without_a_semicolon():
 def test_a_comment_under_the_name_stays_with_its_query():
     query = named_queries("lake/queries/planning.sql")["plannable"]
 
-    assert query.startswith("-- Allowed contacts whom the plan lacks")
-    assert query.endswith("order by d.contact_id")
+    assert query.startswith("-- The next slice of the audience")
+    assert query.endswith("order by s.contact_id")
 
 
 def test_an_unknown_file_is_an_error():

@@ -48,8 +48,8 @@ order by s.created_at desc, s.send_id limit %(limit)s
 -- name: request_due_sends
 -- Marks the sends that need a run now and returns them; whoever marks first gets the row. A send is asked for
 -- again, at most every five minutes, while its run has not begun or work of it is due that nobody does:
--- deferred, released, or left by a dead run. Batches that were planned for later are asked for as soon as their time
--- comes. Asking twice is harmless; the ledger sends once.
+-- deferred, released, or left by a dead run; or while nothing is left to do and nobody has closed it. Batches that
+-- were planned for later are asked for as soon as their time comes. Asking twice is harmless; the ledger sends once.
 update send s
 set requested_run_at = now()
 where (s.requested_run_at is null or s.requested_run_at < now() - interval '5 minutes'
@@ -60,7 +60,10 @@ where (s.requested_run_at is null or s.requested_run_at < now() - interval '5 mi
        or (s.status = 'sending'
            and exists (select from batch b where b.send_id = s.send_id
                        and (b.status = 'unknown' or (b.status = 'planned' and b.due_at <= now())
-                            or (b.status in ('claimed', 'sending') and b.lease_until < now())))))
+                            or (b.status in ('claimed', 'sending') and b.lease_until < now()))))
+       or (s.status = 'sending'
+           and not exists (select from batch b where b.send_id = s.send_id
+                           and b.status in ('planned', 'claimed', 'sending', 'unknown'))))
 returning s.send_id, s.requested_run_at
 
 -- name: start_send
