@@ -22,7 +22,6 @@ from threading import Thread
 
 import polars as pl
 import psycopg
-import uvloop
 from _report import report
 from _sink import Counts, Sink, _Connection
 from bulk_lane import fill_ledger, run_engine
@@ -34,6 +33,7 @@ from comms_pipeline.dispatch.worker import Worker
 from comms_pipeline.domain.addresses import address_keys
 from comms_pipeline.domain.content import Content
 from comms_pipeline.domain.message import Channel, message_ids
+from comms_pipeline.domain.rate import Rate
 from comms_pipeline.ledger import batches, launcher, sends
 from comms_pipeline.ledger.batches import NewBatch
 from comms_pipeline.ledger.server import Server, connect
@@ -56,7 +56,7 @@ class TimedSink:
 
     def __init__(self) -> None:
         self.arrivals: dict[int, list[float]] = {}
-        self._loop = uvloop.new_event_loop()
+        self._loop = asyncio.new_event_loop()
         server = self._loop.run_until_complete(self._loop.create_server(self._connection, "127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
@@ -93,6 +93,8 @@ def work(server: Server, url: str) -> None:
         twilio_from="+15550100000",
         twilio_base_url=url,
         public_url="https://mail.lakeside.example",
+        # Kept in Postgres, as every lane's is, but more than is sent.
+        rates={LANE: Rate(per_second=5 * PER_SECOND, burst=5 * PER_SECOND)},
     )
     worker = Worker(
         connect=lambda: connect(server, autocommit=True),

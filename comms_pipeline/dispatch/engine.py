@@ -27,6 +27,8 @@ from comms_pipeline.ledger.batches import LEAST_PRIORITY, Child
 from comms_pipeline.providers.base import RESULTS, Envelope, Provider, SendReport, same_result
 
 _IDLE_SECONDS = 0.5
+_MOST_BATCHES = 32
+"""So many batches at once, however few messages they have."""
 _LONGEST_SLEEP_SECONDS = 5.0
 """A worker that waits to be woken looks by itself this often: leases run out without anybody telling."""
 
@@ -98,6 +100,9 @@ class Lane:
         self._contents: dict[str, Content] = {}
         self._done: asyncio.Queue[tuple[Admitted, SendReport]] = asyncio.Queue()
         self._recorded = asyncio.Event()
+        self._called = asyncio.Event()
+        self._width = provider.limits.concurrency
+        self._calls = 0
         self._woken = asyncio.Event()
         self._in_flight = 0
         self._is_stopping = False
@@ -128,8 +133,7 @@ class Lane:
         return self.report
 
     async def _feed(self, claiming: psycopg.Connection, tasks: asyncio.TaskGroup) -> None:
-        """Claim and start calls, `concurrency` batches at a time, until all is recorded and nothing is due."""
-        room = asyncio.Semaphore(self._provider.limits.concurrency)
+        """Claim and start calls, as many batches at a time as there is room for, until nothing is due or in flight."""
         waited = 0.0
         while True:
             was_busy = self._in_flight > 0
@@ -138,10 +142,14 @@ class Lane:
             until = asyncio.get_running_loop().time() + self._leases.sending_seconds
             limit = self._claimable()
             jobs = await asyncio.to_thread(self._take, claiming, limit) if limit else []
+            self._widen(jobs)
             for job in jobs:
-                await room.acquire()
+                while self._calls >= self._width:
+                    self._called.clear()
+                    await self._called.wait()
+                self._calls += 1
                 self._in_flight += 1
-                tasks.create_task(self._call(job, room, until))
+                tasks.create_task(self._call(job, until))
             if jobs:
                 waited = 0.0
             elif self._in_flight:
@@ -161,7 +169,20 @@ class Lane:
             return 0
         if self._breaker.is_open:
             return 0 if self._in_flight else 1
-        return self._provider.limits.concurrency
+        return self._width
+
+    def _widen(self, jobs: list[Admitted]) -> None:
+        """Let more batches go at once in a worker while many small ones are due, as urgent messages are.
+
+        A provider's concurrency is meant for batches as large as it takes: those of one message would wait for
+        each other's round trips. The lane of one send claims no further ahead, so that pausing it is prompt.
+        """
+        limits = self._provider.limits
+        self._width = limits.concurrency
+        if self._scope.is_endless and len(jobs) >= limits.concurrency:
+            largest = max(job.claim.message_count for job in jobs)
+            fitting = limits.concurrency * limits.batch_size // largest
+            self._width = max(limits.concurrency, min(fitting, _MOST_BATCHES))
 
     async def _sleep(self, seconds: float) -> None:
         if not self._scope.is_endless:
@@ -225,7 +246,7 @@ class Lane:
             found = batches.contents(connection, sorted(missing))
             self._contents |= {key: Content.from_dict(body) for key, body in found.items()}
 
-    async def _call(self, job: Admitted, room: asyncio.Semaphore, until: float) -> None:
+    async def _call(self, job: Admitted, until: float) -> None:
         """Call the provider within the batch's lease, which ends at `until` by the loop's clock."""
         try:
             async with asyncio.timeout_at(until):
@@ -236,7 +257,8 @@ class Lane:
                 error="the lease ran out while sending",
             )
         finally:
-            room.release()
+            self._calls -= 1
+            self._called.set()
         if report.stop is not None:
             self.report.stopped_by = report.stop
             self.stop()
