@@ -318,7 +318,7 @@ def test_no_address_reaches_the_lake_but_in_contacts(club):
             "select schema_name || '.' || table_name from duckdb_tables() where database_name = 'lake' "
             "and schema_name in ('raw', 'core', 'campaign', 'mart') order by all"
         ).fetchall()
-        assert len(tables) == 17
+        assert len(tables) == 18
         for (table,) in tables:
             if table != "core.contacts":
                 text = f"select t::varchar from {table} t"
