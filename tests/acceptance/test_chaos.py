@@ -1,4 +1,4 @@
-"""A few kills of sender, Postgres and sandbox in the middle of sends: none lost, none repeated. `make chaos` does 300."""
+"""A few kills of sender, Postgres and sandbox in the middle of sends: none lost, none repeated."""
 
 from pathlib import Path
 
