@@ -189,7 +189,8 @@ def test_a_ledger_that_cannot_write_an_outcome_stops_the_lane_and_costs_nothing(
         finally:
             connection.execute("drop trigger refuse on outcome; drop function refuse()")
     assert ledger.one("select count(*) from outcome") == 0
-    assert ledger.statuses(send_id).keys() == {"planned", "sending"}
+    # How many had been claimed by then is a matter of speed.
+    assert {"sending"} <= ledger.statuses(send_id).keys() <= {"planned", "claimed", "sending"}
     assert len(sandbox.accepted(payload["message_id"])) > 0
     pass_time(ledger)
     finish(ledger, sandbox, send_id, EMAIL_LANE)

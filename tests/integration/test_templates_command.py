@@ -3,11 +3,13 @@
 import os
 import shutil
 import stat
+from html import escape
 from pathlib import Path
 
 import pytest
 from command_line import EXAMPLES, CommandLine
 
+from comms_pipeline.ledger import sends
 from comms_pipeline.previews.pictures import BROWSERS
 
 pytestmark = pytest.mark.xdist_group("command_line")
@@ -97,7 +99,10 @@ def test_preview_of_a_built_in_template_fills_gaps_by_its_fallbacks(
     comms.ok("templates", "preview", str(page), "--contact", guest, "--out", str(tmp_path / "out"))
     written = (tmp_path / "out/preview.html").read_text(encoding="utf-8")
     assert "Hi Aisha Garcia, halal" in written
-    assert "Lakeside Weddings, 12 Harbor Lane" in written
+    with comms.stores.ledger() as ledger:
+        organisation = sends.get_organisation(ledger, "lakeside-weddings")
+    assert organisation.postal_address
+    assert escape(organisation.postal_address) in written
 
 
 def test_what_no_contact_has_is_named(comms: CommandLine, guest: str) -> None:
