@@ -5,13 +5,11 @@ Webhooks live elsewhere.
 
 import re
 import secrets
-from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from email.utils import formataddr
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -23,6 +21,7 @@ from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
 from comms_pipeline.providers import http
 from comms_pipeline.providers.base import RESULTS, Envelope, Found, Limits, SendReport, same_result
+from comms_pipeline.providers.http_account import HttpAccount, basic
 
 # A gateway's 502 and 504 say nothing of what happened behind it.
 _IN_DOUBT = {502, 504}
@@ -44,7 +43,7 @@ _RECORD_LASTS = timedelta(days=1)
 """How long every plan of Mailgun's keeps events."""
 
 
-class Mailgun:
+class Mailgun(HttpAccount):
     """One domain of a Mailgun account. Skeletons go once per request, slots as recipient variables."""
 
     name = "mailgun"
@@ -60,25 +59,12 @@ class Mailgun:
         base_url: str,
         timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS,
     ) -> None:
-        self._api_key = api_key
-        self._url = f"{base_url}/v3/{quote(domain, safe='')}"
-        self._timeout_seconds = timeout_seconds
-        self._session: http.Session | None = None
-
-    async def __aenter__(self) -> Self:
-        credentials = b64encode(f"api:{self._api_key}".encode()).decode()
-        self._session = http.open_session(
+        super().__init__(
+            authorization=basic("api", api_key),
             connections=self.limits.concurrency,
-            timeout_seconds=self._timeout_seconds,
-            headers={"Authorization": f"Basic {credentials}"},
+            timeout_seconds=timeout_seconds,
         )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
+        self._url = f"{base_url}/v3/{quote(domain, safe='')}"
 
     async def send(self, envelope: Envelope) -> SendReport:
         """One request for the whole envelope, as a rule.
@@ -109,7 +95,6 @@ class Mailgun:
         return _merged(reports)
 
     async def _post(self, envelope: Envelope, recipients: pl.DataFrame) -> http.Reply:
-        assert self._session is not None, "use `async with`"
         nonce = secrets.token_hex(8)
         return await http.post(
             self._session,
@@ -153,7 +138,6 @@ class Mailgun:
         self, envelope: Envelope, query: Mapping[str, str]
     ) -> dict[str, tuple[int, set[str]]] | None:
         """By request: how many messages it had, and our ids of those listed; `None` if Mailgun does not say."""
-        assert self._session is not None, "use `async with`"
         url, params = f"{self._url}/events", dict(query)
         counts: dict[str, int] = {}
         found: dict[str, set[str]] = defaultdict(set)

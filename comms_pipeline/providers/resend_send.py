@@ -10,8 +10,7 @@ from collections.abc import Mapping, Set
 from datetime import datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import polars as pl
@@ -21,6 +20,7 @@ from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
 from comms_pipeline.providers import http
 from comms_pipeline.providers.base import RESULTS, Envelope, Found, Limits, SendReport, joined, same_result
+from comms_pipeline.providers.http_account import HttpAccount, bearer
 
 MESSAGE_TAG = "comms_message"
 """The tag that carries our message id. Resend hands tags back in events and with each e-mail."""
@@ -42,7 +42,7 @@ _READ_ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 5.0
 
 
-class Resend:
+class Resend(HttpAccount):
     """One Resend team. Each e-mail goes complete: skeleton and slots are joined here."""
 
     name = "resend"
@@ -53,24 +53,12 @@ class Resend:
     def __init__(
         self, *, api_key: str, base_url: str, timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS
     ) -> None:
-        self._api_key = api_key
-        self._base_url = base_url
-        self._timeout_seconds = timeout_seconds
-        self._session: http.Session | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = http.open_session(
+        super().__init__(
+            authorization=bearer(api_key),
             connections=self.limits.concurrency,
-            timeout_seconds=self._timeout_seconds,
-            headers={"Authorization": f"Bearer {self._api_key}"},
+            timeout_seconds=timeout_seconds,
         )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
+        self._base_url = base_url
 
     async def send(self, envelope: Envelope) -> SendReport:
         """One request for the whole envelope.
@@ -78,7 +66,6 @@ class Resend:
         Its idempotency key is the digest of its body, in which no batch has a part: whoever sends these very
         messages again within 24 hours, in whatever batch, gets the first answer and sends nothing.
         """
-        assert self._session is not None, "use `async with`"
         if wait := await envelope.pace():
             deferred = same_result(envelope.recipients, OutcomeStatus.DEFERRED)
             return SendReport(results=deferred, retry_after_seconds=wait)
@@ -154,7 +141,6 @@ class Resend:
 
     async def _read(self, envelope: Envelope, path: str, params: Mapping[str, str] | None = None) -> Any:
         """The JSON at a path, `None` when there is none. Reading may be repeated, so a short "later" is heeded."""
-        assert self._session is not None, "use `async with`"
         for _ in range(_READ_ATTEMPTS):
             if await envelope.pace():
                 return None

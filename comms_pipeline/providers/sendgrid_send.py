@@ -5,8 +5,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 import polars as pl
@@ -17,6 +16,7 @@ from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
 from comms_pipeline.providers import http
 from comms_pipeline.providers.base import Envelope, Found, Limits, SendReport, same_result
+from comms_pipeline.providers.http_account import HttpAccount, bearer
 
 _CULPRIT = re.compile(r"^personalizations\.(\d+)(?:\.(\w+))?")
 # A gateway's 502 and 504 say nothing of what happened behind it.
@@ -27,7 +27,7 @@ _MISCONFIGURED = {401, 403, 404, 405}
 _LOGS_LIMIT = 1000
 
 
-class SendGrid:
+class SendGrid(HttpAccount):
     """One SendGrid account. Skeletons go once per request, slots as substitutions."""
 
     name = "sendgrid"
@@ -38,28 +38,15 @@ class SendGrid:
     def __init__(
         self, *, api_key: str, base_url: str, timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS
     ) -> None:
-        self._api_key = api_key
-        self._base_url = base_url
-        self._timeout_seconds = timeout_seconds
-        self._session: http.Session | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = http.open_session(
+        super().__init__(
+            authorization=bearer(api_key),
             connections=self.limits.concurrency,
-            timeout_seconds=self._timeout_seconds,
-            headers={"Authorization": f"Bearer {self._api_key}"},
+            timeout_seconds=timeout_seconds,
         )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
+        self._base_url = base_url
 
     async def send(self, envelope: Envelope) -> SendReport:
         """One request for the whole envelope."""
-        assert self._session is not None, "use `async with`"
         if wait_seconds := await envelope.pace():
             deferred = same_result(envelope.recipients, OutcomeStatus.DEFERRED)
             return SendReport(results=deferred, retry_after_seconds=wait_seconds)
@@ -77,7 +64,6 @@ class SendGrid:
         A request is accepted as a whole or not at all: one of its messages in the log vouches for the others,
         which may not be listed yet.
         """
-        assert self._session is not None, "use `async with`"
         window = " AND ".join(
             f'sg_message_id_created_at {sign} TIMESTAMP "{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"'
             for sign, at in ((">=", since), ("<=", until))

@@ -2,12 +2,9 @@
 
 import asyncio
 import re
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote_plus
 
 import orjson
@@ -19,6 +16,7 @@ from comms_pipeline.domain.message import Channel
 from comms_pipeline.domain.outcome import OutcomeStatus, RejectReason
 from comms_pipeline.providers import http
 from comms_pipeline.providers.base import RESULTS, Envelope, Found, Limits, SendReport, joined
+from comms_pipeline.providers.http_account import HttpAccount, basic
 from comms_pipeline.providers.twilio_codes import MEANINGS, Action
 
 _IN_DOUBT = {502, 504}
@@ -58,7 +56,7 @@ class Result:
     is_throttled: bool = False
 
 
-class Twilio:
+class Twilio(HttpAccount):
     """One Twilio account, for SMS or WhatsApp. `sender` is a number (E.164) or a Messaging Service SID (MG…)."""
 
     name = "twilio"
@@ -78,31 +76,16 @@ class Twilio:
         connections: int = 16,
         timeout_seconds: float = http.REQUEST_TIMEOUT_SECONDS,
     ) -> None:
+        super().__init__(
+            authorization=basic(account_sid, auth_token),
+            connections=connections,
+            timeout_seconds=timeout_seconds,
+        )
         self.channel = channel
-        self._account_sid = account_sid
-        self._auth_token = auth_token
         self._messages_url = f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
         self._base_url = base_url
         self._sender = sender
         self._callback_url = callback_url
-        self._connections = connections
-        self._timeout_seconds = timeout_seconds
-        self._session: http.Session | None = None
-
-    async def __aenter__(self) -> Self:
-        credentials = b64encode(f"{self._account_sid}:{self._auth_token}".encode()).decode()
-        self._session = http.open_session(
-            connections=self._connections,
-            timeout_seconds=self._timeout_seconds,
-            headers={"Authorization": f"Basic {credentials}"},
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
 
     async def send(self, envelope: Envelope) -> SendReport:
         """One request per message, `connections` at a time.
@@ -110,7 +93,6 @@ class Twilio:
         What is left after a configuration error, or when its turn would come too late, is not tried: it is deferred.
         """
         session = self._session
-        assert session is not None, "use `async with`"
         bodies = request_bodies(
             envelope, channel=self.channel, sender=self._sender, callback_url=self._callback_url
         )
@@ -158,7 +140,6 @@ class Twilio:
 
     async def _sent_to(self, to: str, since: datetime, until: datetime) -> list[tuple[str, str]] | None:
         """SID and text of what went to `to` in the window; `None` when Twilio does not say."""
-        assert self._session is not None, "use `async with`"
         params = {
             "To": to,
             "DateSent>": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
