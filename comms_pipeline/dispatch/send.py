@@ -26,6 +26,29 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def lane_of(
+    providers: Providers,
+    lane: str,
+    *,
+    connect: Callable[[], psycopg.Connection],
+    scope: Scope,
+    leases: Leases = Leases(),
+    on_progress: Callable[[LaneReport], None] = lambda _: None,
+) -> Lane:
+    """One run of a lane in this process, with the provider, the rate and the stand-in that `providers` has for it."""
+    return Lane(
+        lane=lane,
+        provider=providers.for_lane(lane),
+        connect=connect,
+        worker=worker_name(),
+        scope=scope,
+        rate=providers.rate(lane),
+        stand_in=providers.stand_in(lane),
+        leases=leases,
+        on_progress=on_progress,
+    )
+
+
 def run_lane(
     connect: Callable[[], psycopg.Connection],
     providers: Providers,
@@ -41,14 +64,11 @@ def run_lane(
     The report is of the last of them. Raises `ProviderMisconfigured` when a lane cannot work.
     """
     while True:
-        runner = Lane(
-            lane=lane,
-            provider=providers.for_lane(lane),
+        runner = lane_of(
+            providers,
+            lane,
             connect=connect,
-            worker=worker_name(),
             scope=Scope(send_id=send_id, linger_seconds=linger_seconds),
-            rate=providers.rate(lane),
-            stand_in=providers.stand_in(lane),
             leases=leases,
             on_progress=on_progress,
         )

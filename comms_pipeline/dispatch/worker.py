@@ -14,7 +14,7 @@ import psycopg
 from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
 from comms_pipeline.dispatch.leases import Leases
 from comms_pipeline.dispatch.reconcile import reconcile
-from comms_pipeline.dispatch.send import worker_name
+from comms_pipeline.dispatch.send import lane_of
 from comms_pipeline.domain.errors import CommsError, DatabaseUnavailable
 from comms_pipeline.ledger import operations
 from comms_pipeline.providers.registry import Providers
@@ -75,15 +75,8 @@ class Worker:
     async def _serve(self, name: str) -> None:
         """One lane, again and again: it ends when its provider is down, its key is refused, the database lost."""
         while not self._stopping.is_set():
-            lane = Lane(
-                lane=name,
-                provider=self._providers.for_lane(name),
-                connect=self._connect,
-                worker=worker_name(),
-                scope=self._scope,
-                rate=self._providers.rate(name),
-                stand_in=self._providers.stand_in(name),
-                leases=self._leases,
+            lane = lane_of(
+                self._providers, name, connect=self._connect, scope=self._scope, leases=self._leases
             )
             self._running[name] = lane
             try:
