@@ -113,3 +113,8 @@ def quotas(connection: psycopg.Connection) -> list[Quota]:
     """Every quota with its current use."""
     with connection.cursor(row_factory=class_row(Quota)) as cursor:
         return cursor.execute(named_queries(_SQL)["quotas"]).fetchall()
+
+
+def purge(connection: psycopg.Connection) -> int:
+    """Forget the use of periods long past; returns how many."""
+    return _run(connection, "purge_quota_use").rowcount

@@ -116,6 +116,24 @@ def test_a_quota_of_nothing_lets_nothing_pass_until_it_is_lifted(
     assert run(ledger, sandbox, send_id).counts == {"accepted": 10}
 
 
+def test_the_use_of_periods_long_past_is_forgotten(ledger: Ledger) -> None:
+    put_quota(ledger, 10)
+    with ledger.connection() as connection:
+        [period] = limits.open_periods(connection, [OUR_ORGANISATION])
+        limits.use_quota(connection, [(period, 4)])
+    ledger.do(
+        "insert into quota_use (scope, period, starts_at, used)"
+        " values (%s, 'hour', now() - interval '41 days', 7), (%s, 'hour', now() - interval '39 days', 8)",
+        OUR_ORGANISATION,
+        OUR_ORGANISATION,
+    )
+
+    with ledger.connection() as connection:
+        assert limits.purge(connection) == 1
+        assert [quota.used for quota in limits.quotas(connection)] == [4]
+    assert ledger.one("select count(*) from quota_use where used = 8") == 1
+
+
 def test_workers_together_never_exceed_a_quota(ledger: Ledger, sandbox: SandboxProcess) -> None:
     send_id = new_send_id()
     payload = enqueue(ledger, send_id, 300, batch_size=3)
