@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -85,9 +86,10 @@ def demo() -> None:
     for send_id in send_ids:
         out.print(f"  {stores.settings.reports_path / f'{send_id}.html'}", soft_wrap=True)
     out.print("Next: `make up` shows it all in Dagster; or ask the warehouse:")
-    out.print(
-        '  comms query "select send_id, channel, accepted, delivered, clicked from mart.campaign_performance"'
-    )
+    # In a checkout the command is not on everybody's path.
+    program = "comms" if shutil.which("comms") else sys.argv[0]
+    query = "select send_id, channel, accepted, delivered, clicked from mart.campaign_performance"
+    out.print(f'  {program} query "{query}"', markup=False, soft_wrap=True)
 
 
 def _run_examples(stores: Stores, runs: Any) -> list[str]:
