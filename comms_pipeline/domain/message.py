@@ -29,6 +29,11 @@ class MessageClass(StrEnum):
     EMERGENCY = "emergency"
 
 
+GENERAL_TOPIC = "general"
+"""The type of message of a campaign that names none."""
+EVERY_TOPIC = "*"
+"""In preferences, consents and caps: every type of message that has no row of its own."""
+
 PRIORITY = {MessageClass.EMERGENCY: 0, MessageClass.TRANSACTIONAL: 1, MessageClass.MARKETING: 2}
 """Order of sending, lowest first."""
 

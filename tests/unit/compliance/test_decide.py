@@ -1,4 +1,7 @@
-"""Decisions: every rule over every contact, all failures told, one holder for each address."""
+"""Decisions: every rule over every contact, all findings told. What each rule says is in `test_rule_corpus`."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -6,41 +9,65 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comms_pipeline.compliance.decide import decide
-from comms_pipeline.compliance.rules_file import load_rules
+from comms_pipeline.compliance.rules_file import Rule, load_rules
+from comms_pipeline.domain.cap import Cap
+from comms_pipeline.domain.hours import Hours
 from comms_pipeline.domain.message import Channel, MessageClass
+from comms_pipeline.domain.sending_hours import SendingHours
 
+TIME = pl.Datetime("us", "UTC")
 SCHEMA = pl.Schema(
     {
         "contact_id": pl.String,
         "address": pl.String,
-        "address_key": pl.Binary,
+        "holder": pl.String,
         "suppression_reason": pl.String,
-        "consent_source": pl.String,
+        "consent_kind": pl.String,
+        "consent_state": pl.String,
+        "consent_at": TIME,
+        "is_wanted": pl.Boolean,
+        "paused_until": TIME,
+        "quiet_from": pl.Int16,
+        "quiet_until": pl.Int16,
+        "weekly_cap": pl.Int16,
+        "date_off": pl.Date,
+        "recent_at": pl.List(TIME),
+        "recent_topics": pl.List(pl.String),
+        "birth_date": pl.Date,
+        "is_minor": pl.Boolean,
+        "is_do_not_call": pl.Boolean,
         "holdout": pl.String,
-        "precedence": pl.Int32,
+        "zones": pl.List(pl.String),
+        "jurisdictions": pl.List(pl.String),
     }
 )
+USUAL: dict[str, Any] = dict.fromkeys(SCHEMA) | {
+    "address": "someone@lakeside.example",
+    "consent_kind": "written",
+    "consent_state": "given",
+    "consent_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "recent_at": [],
+    "recent_topics": [],
+    "is_do_not_call": False,
+    "zones": ["America/New_York"],
+    "jurisdictions": ["US", "US-NY"],
+}
+NOON = datetime(2026, 11, 24, 17, tzinfo=UTC)  # a Tuesday in New York
+NIGHT = datetime(2026, 11, 25, 4, tzinfo=UTC)
 
 
-def contacts(*rows: dict[str, object]) -> pl.DataFrame:
-    usual = {
-        "address": "someone@lakeside.example",
-        "suppression_reason": None,
-        "consent_source": "form",
-        "holdout": None,
-        "precedence": 1,
-    }
-    filled = [usual | {"address_key": row["contact_id"].encode()} | row for row in rows]
-    return pl.DataFrame(filled, schema=SCHEMA)
+def facts(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame([USUAL | row for row in rows], schema=SCHEMA)
 
 
 def decided(
     frame: pl.DataFrame,
-    message_class: MessageClass = MessageClass.MARKETING,
+    message_class: str | None = MessageClass.MARKETING,
     channel: Channel = Channel.EMAIL,
+    at: datetime = NOON,
 ) -> dict[str, tuple[str, dict[str, str]]]:
     """By contact: the decision, and the evidence by rule."""
-    found = decide(frame, load_rules(), channel=channel, message_class=message_class)
+    found = decide(frame, load_rules(), channel=channel, message_class=message_class, at=at)
     assert found["channel"].to_list() == [str(channel)] * frame.height
     return {
         row["contact_id"]: (row["decision"], {rule["rule_id"]: rule["evidence"] for rule in row["rules"]})
@@ -48,21 +75,30 @@ def decided(
     }
 
 
-def test_a_contact_that_fails_nothing_is_allowed():
-    assert decided(contacts({"contact_id": "a"})) == {"a": ("allowed", {})}
+def rule(rule_id: str) -> Rule:
+    return next(each for each in load_rules() if each.id == rule_id)
 
 
-def test_every_failed_rule_is_listed_with_its_evidence():
-    frame = contacts(
-        {"contact_id": "a", "address_key": b"same"},
+def test_a_contact_that_fails_nothing_is_allowed() -> None:
+    assert decided(facts({"contact_id": "a"})) == {"a": ("allowed", {})}
+
+
+def test_every_failed_rule_is_told_with_its_evidence() -> None:
+    frame = facts(
+        {"contact_id": "a"},
         {
             "contact_id": "b",
-            "address_key": b"same",
+            "holder": "a",
             "suppression_reason": "bounced",
-            "consent_source": None,
-            "precedence": 2,
+            "consent_state": None,
+            "recent_at": [NOON - timedelta(hours=2), NOON - timedelta(hours=1)],
+            "recent_topics": ["general", "general"],
+            "weekly_cap": 2,
+            "paused_until": datetime(2026, 12, 1, 9, 30, tzinfo=UTC),
+            "birth_date": date(2020, 5, 17),
+            "holdout": "5 %",
         },
-        {"contact_id": "c", "address": None, "address_key": None, "consent_source": None, "precedence": 2},
+        {"contact_id": "c", "address": None, "is_wanted": False, "consent_state": "withdrawn"},
     )
 
     assert decided(frame) == {
@@ -71,187 +107,359 @@ def test_every_failed_rule_is_listed_with_its_evidence():
             "excluded",
             {
                 "consent-recorded": "no consent on record",
+                "holdout": "held out: 5 % of contacts, to compare with",
+                "minor-us": "younger than 13",
                 "not-suppressed": "suppressed: bounced",
+                "paused": "paused until 2026-12-01 09:30 UTC",
                 "unique-address": "same address as contact a",
+                "weekly-cap": "2 of 2 messages within 168 hours",
             },
         ),
         "c": (
             "excluded",
             {
                 "address-present": "no valid address for this channel",
-                "consent-recorded": "no consent on record",
+                "consent-recorded": "consent is withdrawn",
+                "topic-unwanted": "the contact does not want this type of message",
             },
         ),
     }
 
 
-@pytest.mark.parametrize(
-    ("channel", "message_class", "failed"),
-    [
-        (Channel.WHATSAPP, MessageClass.MARKETING, {"whatsapp-no-us-marketing": "the number begins with +1"}),
-        (Channel.WHATSAPP, MessageClass.TRANSACTIONAL, {}),
-        (Channel.SMS, MessageClass.MARKETING, {}),
-    ],
-)
-def test_numbers_of_plus_one_get_no_marketing_on_whatsapp(channel, message_class, failed):
-    frame = contacts(
-        {"contact_id": "a", "address": "+12025550101"}, {"contact_id": "b", "address": "+4369912345678"}
+def test_evidence_about_consent_says_what_is_needed_and_what_there_is() -> None:
+    frame = facts(
+        {"contact_id": "a", "consent_kind": "hearsay", "jurisdictions": ["DE", "EU"]},
+        {"contact_id": "b", "consent_state": "pending", "jurisdictions": ["GB"]},
+        {
+            "contact_id": "c",
+            "consent_kind": "implied-purchase",
+            "consent_at": datetime(2020, 1, 1, tzinfo=UTC),
+            "jurisdictions": ["CA"],
+        },
+        {"contact_id": "d", "consent_kind": "implied", "consent_at": None, "jurisdictions": []},
     )
-    decision = "excluded" if failed else "allowed"
 
-    assert decided(frame, message_class, channel) == {"a": (decision, failed), "b": ("allowed", {})}
+    needed = "needs consent of the kind express or written or double-opt-in or soft-opt-in; on record: "
+    assert decided(frame) == {
+        "a": ("excluded", {"eu-consent": f"{needed}implied"}),
+        "b": (
+            "excluded",
+            {
+                "consent-recorded": "consent is not confirmed yet",
+                "eu-consent": f"{needed}not confirmed yet",
+            },
+        ),
+        "c": ("excluded", {"casl-implied-consent": "implied-purchase consent lapsed after 24 months"}),
+        "d": ("excluded", {"casl-implied-consent": "implied consent without a date"}),
+    }
 
 
-@pytest.mark.parametrize("message_class", list(MessageClass))
-def test_whatsapp_needs_consent_for_messages_of_every_class(message_class):
-    frame = contacts({"contact_id": "a", "address": "+4369912345678", "consent_source": None})
+def test_evidence_of_a_closed_window_tells_whose_clock_closes_it() -> None:
+    texas = {"zones": ["America/Chicago"], "jurisdictions": ["US", "US-TX"]}
+    split = {"zones": ["America/Chicago", "America/New_York"], "jurisdictions": ["US", "US-KY"]}
+    frame = facts(
+        {"contact_id": "a", **texas},
+        {"contact_id": "b", **split},
+        {"contact_id": "c", **texas, "date_off": date(2026, 11, 22)},
+        {"contact_id": "d", "zones": [], "jurisdictions": []},
+        {"contact_id": "e", "zones": ["America/Chicago"], "jurisdictions": ["US", "US-AL"]},
+    )
 
-    (decision, evidence) = decided(frame, message_class, Channel.WHATSAPP)["a"]
+    found = decided(frame, channel=Channel.SMS, at=datetime(2026, 11, 22, 13, 30, tzinfo=UTC))
 
-    assert (decision, list(evidence.values())) == ("excluded", ["no consent on record"])
+    closed = "Sun 07:30 in America/Chicago, open 08:00-21:00"
+    assert found == {
+        "a": (
+            "deferred",
+            {
+                "daytime": closed,
+                "tcpa-hours": closed,
+                "us-tx-hours": "Sun 07:30 in America/Chicago, open 12:00-21:00",
+            },
+        ),
+        "b": ("deferred", {"daytime": closed, "tcpa-hours": closed}),
+        "c": (
+            "deferred",
+            {
+                "day-off": "Sun 07:30 in America/Chicago, a day off",
+                "daytime": closed,
+                "tcpa-hours": closed,
+                "us-tx-hours": "Sun 07:30 in America/Chicago, open 12:00-21:00",
+            },
+        ),
+        "d": ("excluded", {"daytime": "local time unknown; never open within 14 days"}),
+        "e": (
+            "deferred",
+            {
+                "daytime": closed,
+                "tcpa-hours": closed,
+                "us-al-hours": "Sun 07:30 in America/Chicago, closed all day",
+            },
+        ),
+    }
 
 
-def test_a_decision_carries_the_version_of_each_rule():
-    frame = contacts({"contact_id": "a", "suppression_reason": "manual"})
+def test_hours_are_told_of_whoever_a_window_covers_and_of_nobody_else() -> None:
+    frame = facts(
+        {"contact_id": "a", "zones": ["America/Chicago"], "jurisdictions": ["US", "US-TX"]},
+        {"contact_id": "b", "date_off": date(2026, 12, 5), "quiet_from": 1140, "quiet_until": 540},
+        {"contact_id": "c", "zones": [], "jurisdictions": []},
+    )
 
-    found = decide(frame, load_rules(), channel=Channel.SMS, message_class=MessageClass.EMERGENCY)
+    by_sms = decide(
+        frame, load_rules(), channel=Channel.SMS, message_class="marketing", at=NOON + timedelta(hours=1)
+    )
+    by_email = decide(frame, load_rules(), channel=Channel.EMAIL, message_class="transactional", at=NOON)
+
+    assert by_sms["hours"].to_list() == [
+        "Mon-Sat 09:00-21:00, Sun 12:00-21:00 in America/Chicago",
+        "Mon-Sun 09:00-19:00 in America/New_York except 2026-12-05",
+        None,
+    ]
+    assert by_sms["decision"].to_list() == ["allowed", "allowed", "excluded"]
+    assert by_email["hours"].to_list() == [
+        None,
+        "Mon-Sun 00:00-24:00 in America/New_York except 2026-12-05",
+        None,
+    ]
+
+
+def test_a_decision_carries_the_version_of_each_rule() -> None:
+    frame = facts({"contact_id": "a", "suppression_reason": "manual"})
+
+    found = decide(frame, load_rules(), channel=Channel.SMS, message_class="emergency", at=NOON)
 
     assert found["rules"].to_list() == [
         [{"rule_id": "not-suppressed", "version": 2, "evidence": "suppressed: manual"}]
     ]
 
 
+@pytest.mark.parametrize("message_class", [None, "", "newsletter", "MARKETING"])
+def test_a_class_that_is_not_known_counts_as_marketing(message_class) -> None:
+    frame = facts({"contact_id": "a", "consent_state": None})
+
+    assert decided(frame, message_class)["a"] == ("excluded", {"consent-recorded": "no consent on record"})
+
+
 @pytest.mark.parametrize(
-    ("message_class", "decision"),
+    "change", [{"channels": {Channel.SMS}}, {"topics": {"news"}}, {"jurisdictions": {"GB"}}]
+)
+def test_a_rule_of_another_channel_topic_or_place_is_not_run(change) -> None:
+    covering = rule("not-suppressed")
+    other = Rule(**{**vars(covering), **{key: frozenset(value) for key, value in change.items()}})
+    frame = facts({"contact_id": "a", "suppression_reason": "manual"})
+
+    decisions = [
+        decide(frame, [each], channel=Channel.EMAIL, message_class="marketing", topic="offers", at=NOON)
+        for each in (covering, other)
+    ]
+
+    assert [found["decision"].item() for found in decisions] == ["excluded", "allowed"]
+
+
+@pytest.mark.parametrize(
+    ("jurisdiction", "places", "is_covered"),
     [
-        (MessageClass.MARKETING, "excluded"),
-        (MessageClass.TRANSACTIONAL, "allowed"),
-        (MessageClass.EMERGENCY, "allowed"),
+        ("any", [], True),
+        ("US", ["US", "US-TX"], True),
+        ("US", ["CA", "US"], True),
+        ("US", ["CA"], False),
+        ("US", [], False),
+        ("US-TX", ["US"], False),
+        ("US-TX", ["US", "US-TX"], True),
+        ("US-unknown", ["US"], True),
+        ("US-unknown", ["EU", "US"], True),
+        ("US-unknown", ["US", "US-TX"], False),
+        ("US-unknown", ["CA"], False),
+        ("US-unknown", [], False),
+        ("unknown", [], True),
+        ("unknown", ["US"], False),
+        ("EU", ["DE", "EU"], True),
     ],
 )
-def test_unknown_consent_excludes_from_marketing_only(message_class, decision):
-    frame = contacts({"contact_id": "a", "consent_source": None})
+def test_a_rule_covers_whoever_may_be_in_its_jurisdiction(jurisdiction, places, is_covered) -> None:
+    local = Rule(**{**vars(rule("address-present")), "jurisdictions": frozenset({jurisdiction})})
 
-    assert decided(frame, message_class)["a"][0] == decision
-
-
-@pytest.mark.parametrize("message_class", MessageClass)
-def test_a_suppressed_address_is_excluded_from_every_class(message_class):
-    frame = contacts({"contact_id": "a", "suppression_reason": "complained"})
-
-    assert decided(frame, message_class)["a"] == ("excluded", {"not-suppressed": "suppressed: complained"})
+    assert local.covers(places) is is_covered
 
 
-def test_who_is_held_out_is_told_beside_whatever_else_speaks_against_a_message():
-    frame = contacts(
-        {"contact_id": "a", "holdout": "5 %"},
-        {"contact_id": "b", "holdout": "5 %", "consent_source": None},
+def test_several_caps_are_told_together() -> None:
+    frame = facts(
+        {
+            "contact_id": "a",
+            "recent_at": [NOON - timedelta(hours=2), NOON - timedelta(hours=1)],
+            "recent_topics": ["offers", "news"],
+        }
+    )
+    caps = [
+        Cap(channel=Channel.EMAIL, topic="*", messages=2, hours=24),
+        Cap(channel=Channel.EMAIL, topic="news", messages=1, hours=168),
+        Cap(channel=Channel.EMAIL, topic="offers", messages=1, hours=168),
+    ]
+
+    found = decide(
+        frame,
+        load_rules(),
+        channel=Channel.EMAIL,
+        message_class="marketing",
+        topic="news",
+        at=NOON,
+        caps=caps,
     )
 
-    evidence = "held out: 5 % of contacts, to compare with"
-    # Only the first may be compared with: the second would have got nothing anyway.
-    assert decided(frame) == {
-        "a": ("excluded", {"holdout": evidence}),
-        "b": ("excluded", {"consent-recorded": "no consent on record", "holdout": evidence}),
-    }
+    assert found["rules"].to_list() == [
+        [
+            {
+                "rule_id": "organisation-caps",
+                "version": 1,
+                "evidence": "2 of 2 messages within 24 hours; 1 of 1 messages within 168 hours",
+            }
+        ]
+    ]
 
 
-@pytest.mark.parametrize("message_class", [MessageClass.TRANSACTIONAL, MessageClass.EMERGENCY])
-def test_only_marketing_is_ever_held_out(message_class):
-    assert decided(contacts({"contact_id": "a", "holdout": "5 %"}), message_class)["a"] == ("allowed", {})
-
-
-def test_who_shares_the_address_of_a_contact_held_out_gets_nothing_either():
-    frame = contacts(
-        {"contact_id": "a", "address_key": b"same", "holdout": "5 %"},
-        {"contact_id": "b", "address_key": b"same"},
-    )
-
-    assert decided(frame)["b"] == ("excluded", {"unique-address": "same address as contact a"})
-
-
-def test_a_rule_of_another_channel_is_not_run():
-    rules = [rule.model_copy(update={"channels": frozenset({Channel.SMS})}) for rule in load_rules()]
-    frame = contacts({"contact_id": "a", "suppression_reason": "manual"})
-
-    assert decide(frame, rules, channel=Channel.EMAIL, message_class=MessageClass.MARKETING)[
-        "decision"
-    ].to_list() == ["allowed"]
-
-
-def test_the_holder_of_a_shared_address_has_the_lowest_precedence_then_the_smallest_id():
-    frame = contacts(
-        {"contact_id": "a", "address_key": b"same", "precedence": 2, "consent_source": None},
-        {"contact_id": "c", "address_key": b"same"},
-        {"contact_id": "b", "address_key": b"same"},
-    )
-
-    found = decided(frame)
-
-    assert {contact: decision for contact, (decision, _) in found.items()} == {
-        "a": "excluded",
-        "b": "allowed",
-        "c": "excluded",
-    }
-    assert found["c"][1] == {"unique-address": "same address as contact b"}
-
-
-def test_nobody_is_decided_for_an_empty_audience():
-    found = decide(contacts(), load_rules(), channel=Channel.EMAIL, message_class=MessageClass.MARKETING)
+def test_nobody_is_decided_for_an_empty_audience() -> None:
+    found = decide(facts(), load_rules(), channel=Channel.EMAIL, message_class="marketing", at=NOON)
 
     assert found.height == 0
     assert found.schema == {
         "contact_id": pl.String,
         "channel": pl.String,
-        "rules": pl.List(pl.Struct({"rule_id": pl.String, "version": pl.Int32, "evidence": pl.String})),
         "decision": pl.String,
+        "not_before": TIME,
+        "hours": pl.String,
+        "rules": pl.List(pl.Struct({"rule_id": pl.String, "version": pl.Int32, "evidence": pl.String})),
     }
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    naive = NOON.replace(tzinfo=None)
+
+    with pytest.raises(ValueError, match="needs a time zone"):
+        decide(facts(), load_rules(), channel=Channel.EMAIL, message_class="marketing", at=naive)
+
+
+def test_without_rules_for_a_message_everybody_is_allowed() -> None:
+    found = decide(facts({"contact_id": "a"}), [], channel=Channel.EMAIL, message_class="marketing", at=NOON)
+
+    assert found.select("decision", "rules").to_dicts() == [{"decision": "allowed", "rules": []}]
+
+
+# Each value speaks against a message: at once, or until some time.
+AGAINST: list[dict[str, Any]] = [
+    {"address": None},
+    {"holder": "somebody"},
+    {"suppression_reason": "stopped"},
+    {"consent_state": None},
+    {"consent_state": "pending"},
+    {"consent_kind": "implied"},
+    {"is_wanted": False},
+    {"paused_until": datetime(2030, 1, 1, tzinfo=UTC)},
+    {"weekly_cap": 1, "recent_at": [NOON], "recent_topics": ["general"]},
+    {"birth_date": date(2026, 1, 1)},
+    {"is_minor": True},
+    {"is_do_not_call": True},
+    {"holdout": "5 %"},
+    {"quiet_from": 600, "quiet_until": 840},
+    {"quiet_from": 0, "quiet_until": 0},
+    {"date_off": date(2026, 11, 24)},
+]
+PLACES = [
+    (["America/New_York"], ["US", "US-NY"]),
+    (["America/Chicago", "America/New_York"], ["US", "US-FL"]),
+    (["America/Chicago"], ["US"]),
+    (["America/Toronto"], ["CA", "CA-ON"]),
+    (["Europe/Berlin"], ["DE", "EU"]),
+    (["Pacific/Kanton", "Pacific/Kiritimati", "Pacific/Tarawa"], ["KI"]),
+    (["Australia/Lord_Howe"], ["AU"]),
+    ([], []),
+]
+# Instants from October to April, with all the days on which clocks change.
+INSTANTS = st.integers(0, 170 * 24 * 3600).map(
+    lambda seconds: datetime(2026, 10, 20, tzinfo=UTC) + timedelta(seconds=seconds)
+)
+MESSAGES = st.tuples(st.sampled_from(list(MessageClass)), st.sampled_from(list(Channel)), INSTANTS)
+HOURS = st.sampled_from(
+    [None, SendingHours.model_validate({"open": "09:00-20:00", "days_off": ["saturday"]})]
+)
 
 
 @st.composite
 def audiences(draw: st.DrawFn) -> pl.DataFrame:
-    addresses = draw(st.lists(st.sampled_from([b"1", b"2", b"3", None]), max_size=12))
-    suppressed = draw(st.sets(st.sampled_from([b"1", b"2", b"3"]), max_size=1))
-    has_consent = draw(st.lists(st.booleans(), min_size=len(addresses), max_size=len(addresses)))
-    is_planned = draw(st.lists(st.booleans(), min_size=len(addresses), max_size=len(addresses)))
-    return contacts(
-        *(
-            {
-                "contact_id": f"{number:02}",
-                "address": address and "someone@lakeside.example",
-                "address_key": address,
-                "suppression_reason": "bounced" if address in suppressed else None,
-                "consent_source": "form" if consent else None,
-                "precedence": 0 if planned else 1 if consent else 2,
-            }
-            for number, (address, consent, planned) in enumerate(
-                zip(addresses, has_consent, is_planned, strict=True)
-            )
+    people = draw(
+        st.lists(
+            st.tuples(st.sampled_from(PLACES), st.lists(st.sampled_from(AGAINST), max_size=3)), max_size=8
         )
     )
+    rows = []
+    for number, ((zones, jurisdictions), speaking) in enumerate(people):
+        row: dict[str, Any] = {
+            "contact_id": f"{number:02}",
+            "zones": zones,
+            "jurisdictions": jurisdictions,
+        }
+        for fact in speaking:
+            row |= fact
+        rows.append(row)
+    return facts(*rows)
+
+
+def decide_message(frame: pl.DataFrame, message: tuple[Any, ...], hours: SendingHours | None) -> pl.DataFrame:
+    message_class, channel, at = message
+    return decide(frame, load_rules(), channel=channel, message_class=message_class, at=at, hours=hours)
 
 
 @settings(deadline=None)
-@given(audiences(), st.randoms(use_true_random=False))
-def test_one_contact_of_each_address_at_most_is_allowed_whatever_the_order(frame, random):
-    found = decided(frame, MessageClass.TRANSACTIONAL)
+@given(audiences(), MESSAGES, HOURS)
+def test_every_contact_gets_exactly_one_decision_and_a_reason_unless_allowed(frame, message, hours) -> None:
+    found = decide_message(frame, message, hours)
+
+    assert found["contact_id"].to_list() == frame["contact_id"].to_list()
+    assert set(found["decision"]) <= {"allowed", "deferred", "excluded"}
+    assert (found["decision"] == "allowed").to_list() == (found["rules"].list.len() == 0).to_list()
+    assert (found["decision"] == "deferred").to_list() == found["not_before"].is_not_null().to_list()
+
+
+@settings(deadline=None)
+@given(audiences(), MESSAGES, HOURS)
+def test_who_is_deferred_is_so_until_the_first_open_minute(frame, message, hours) -> None:
+    at = message[2]
+    found = decide_message(frame, message, hours)
+
+    for row in found.iter_rows(named=True):
+        open_hours = row["hours"] and Hours.parse(row["hours"])
+        if row["decision"] == "allowed":
+            assert open_hours is None or open_hours.is_open(at)
+        if row["decision"] == "deferred":
+            then = row["not_before"]
+            minute = at.replace(second=0, microsecond=0)
+            waiting = range(int((then - minute) / timedelta(minutes=1)))
+            assert then > at
+            assert open_hours.is_open(then)
+            # Not the minute before either, nor any of a sample of those between.
+            samples = [*waiting[:: max(len(waiting) // 50, 1)], *waiting[-1:]]
+            assert not any(open_hours.is_open(minute + timedelta(minutes=wait)) for wait in samples)
+
+
+@settings(deadline=None)
+@given(audiences(), MESSAGES, HOURS, st.sampled_from(AGAINST))
+def test_one_more_fact_against_it_never_lets_a_message_through(frame, message, hours, fact) -> None:
+    worse = pl.DataFrame([row | fact for row in frame.to_dicts()], schema=SCHEMA)
+
+    before = decide_message(frame, message, hours)["decision"]
+    after = decide_message(worse, message, hours)["decision"]
+
+    # Who has quiet hours already would get others instead, not more.
+    is_replaced = frame["quiet_from"].is_not_null() & ("quiet_from" in fact)
+    assert not (~is_replaced & (before != "allowed") & (after == "allowed")).any()
+
+
+@settings(deadline=None)
+@given(audiences(), MESSAGES, HOURS, st.randoms(use_true_random=False))
+def test_the_order_of_contacts_does_not_matter(frame, message, hours, random) -> None:
     order = list(range(frame.height))
     random.shuffle(order)
 
-    assert decided(frame[order], MessageClass.TRANSACTIONAL) == found
-    allowed = frame.filter(
-        pl.Series([found[key][0] == "allowed" for key in frame["contact_id"]], dtype=pl.Boolean)
-    )
-    reachable = frame.filter(pl.col("address_key").is_not_null() & pl.col("suppression_reason").is_null())
-    # Never two, and nobody's address is forgotten over the deciding.
-    assert sorted(allowed["address_key"]) == sorted(reachable["address_key"].unique())
+    found = decide_message(frame[order], message, hours)
 
-
-@settings(deadline=None)
-@given(audiences())
-def test_marketing_never_allows_more_than_the_law_does(frame):
-    for row in frame.iter_rows(named=True):
-        decision, rules = decided(frame)[row["contact_id"]]
-        forbidden = row["consent_source"] is None or row["suppression_reason"] or row["address"] is None
-        assert decision == ("excluded" if rules else "allowed")
-        assert decision == "excluded" or not forbidden
+    assert found.rows() == decide_message(frame, message, hours)[order].rows()
