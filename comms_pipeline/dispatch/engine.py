@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 import polars as pl
 import psycopg
 
+from comms_pipeline.dispatch import warm_up
 from comms_pipeline.dispatch.admission import Admitted, admit
 from comms_pipeline.dispatch.breaker import Breaker
+from comms_pipeline.dispatch.lane_health import LaneHealth
 from comms_pipeline.dispatch.leases import Leases, expire
 from comms_pipeline.dispatch.pacing import Pacer
 from comms_pipeline.dispatch.payload import pack
@@ -23,6 +25,7 @@ from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.outcome import OutcomeStatus
 from comms_pipeline.domain.rate import Rate
 from comms_pipeline.ledger import batches
+from comms_pipeline.ledger.alerts import Trouble
 from comms_pipeline.ledger.batches import LEAST_PRIORITY, Child
 from comms_pipeline.providers.base import RESULTS, Envelope, Provider, SendReport, same_result
 
@@ -94,6 +97,7 @@ class Lane:
         self._leases = leases
         self._breaker = breaker or Breaker()
         self._pacer = Pacer(lane, rate, connect)
+        self._health = LaneHealth(lane)
         self._on_progress = on_progress
         # Jitter only spreads retries; nothing secret hangs on it.
         self._randomness = randomness or random.Random()  # noqa: S311
@@ -231,6 +235,7 @@ class Lane:
             )
             if not claims:
                 return []
+            claims = warm_up.cut(claiming, self._lane, claims)
             self._load_contents(claiming, {claim.content_id for claim in claims})
             admission = admit(claiming, claims)
             batches.postpone(claiming, admission.postponed)
@@ -248,58 +253,77 @@ class Lane:
 
     async def _call(self, job: Admitted, until: float) -> None:
         """Call the provider within the batch's lease, which ends at `until` by the loop's clock."""
+        report = self._spared(job, until)
         try:
-            async with asyncio.timeout_at(until):
+            if report is None:
                 report = await self._send(job, until)
-        except TimeoutError:
-            report = SendReport(
-                results=same_result(job.payload, OutcomeStatus.UNKNOWN),
-                error="the lease ran out while sending",
-            )
+                # Before anybody else's turn: what follows may have to be spared.
+                self._learn(report)
+                await self._adapt(report)
         finally:
             self._calls -= 1
             self._called.set()
-        if report.stop is not None:
-            self.report.stopped_by = report.stop
-            self.stop()
-        await self._learn(job, report)
         self._done.put_nowait((job, report))
 
-    async def _send(self, job: Admitted, until: float) -> SendReport:
+    def _spared(self, job: Admitted, until: float) -> SendReport | None:
+        """What is reported of a batch of which not a byte leaves; None for one to be sent."""
         if job.payload.height == 0:
             return SendReport(results=RESULTS.to_frame())
         is_late = asyncio.get_running_loop().time() >= until
-        if is_late or self.report.stopped_by is not None:
-            # Marked, but it had to wait for its turn too long: not a byte left.
-            return SendReport(
-                results=same_result(job.payload, OutcomeStatus.DEFERRED),
-                retry_after_seconds=0.0,
-                stop=self.report.stopped_by,
-            )
-        latest = until - self._leases.margin_seconds
-        return await self._provider.send(
-            Envelope(
-                batch_id=job.claim.batch_id,
-                send_id=job.claim.send_id,
-                organisation_id=job.claim.organisation_id,
-                content=self._contents[job.claim.content_id],
-                recipients=job.payload,
-                pace=lambda: self._pacer.wait(latest),
-            )
+        rest = self._breaker.rest_seconds
+        if not is_late and rest == 0 and self.report.stopped_by is None:
+            return None
+        # Marked, but it waited for its turn too long, or others found out meanwhile that nothing goes.
+        return SendReport(
+            results=same_result(job.payload, OutcomeStatus.DEFERRED),
+            retry_after_seconds=rest,
+            stop=self.report.stopped_by,
         )
 
-    async def _learn(self, job: Admitted, report: SendReport) -> None:
+    async def _send(self, job: Admitted, until: float) -> SendReport:
+        latest = until - self._leases.margin_seconds
+        envelope = Envelope(
+            batch_id=job.claim.batch_id,
+            send_id=job.claim.send_id,
+            organisation_id=job.claim.organisation_id,
+            content=self._contents[job.claim.content_id],
+            recipients=job.payload,
+            pace=lambda: self._turn(latest),
+        )
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._provider.send(envelope)
+        except TimeoutError:
+            return SendReport(
+                results=same_result(job.payload, OutcomeStatus.UNKNOWN),
+                error="the lease ran out while sending",
+            )
+
+    async def _turn(self, latest: float) -> float:
+        """A request's turn, as `Pace` wants it. What is left of a batch does not go to a provider that is down."""
+        return self._breaker.rest_seconds or await self._pacer.wait(latest)
+
+    def _learn(self, report: SendReport) -> None:
         """What a report says of the provider's health, for the batches after it."""
-        if job.payload.height == 0:
-            return
         self._breaker.note(report)
+        if report.stop is not None:
+            self.report.stopped_by = report.stop
+            self._health.is_in_trouble(Trouble.MISCONFIGURED, str(report.stop))
+            self.stop()
+        elif self._breaker.is_open:
+            self._health.is_in_trouble(Trouble.DOWN, report.error or "it answers with faults")
+            if self._stand_in is not None:
+                self.report.handed_over_to = self._stand_in
+                self.stop()
+        elif report.error is None:
+            self._health.is_well()
+
+    async def _adapt(self, report: SendReport) -> None:
+        """Go as fast as the provider likes it."""
         if report.is_throttled:
             await self._pacer.slow_down(report.retry_after_seconds or 1.0)
         elif report.error is None:
             await self._pacer.speed_up()
-        if self._breaker.is_open and self._stand_in is not None:
-            self.report.handed_over_to = self._stand_in
-            self.stop()
 
     async def _record(self, recording: psycopg.Connection) -> None:
         """Write whatever has come in, in one transaction, again and again."""
@@ -331,6 +355,7 @@ class Lane:
                 if is_ours:
                     self.report.add(results)
                     self.report.last_error = report.error or self.report.last_error
+            self._health.tell(recording)
 
     def _children(self, verdict: Verdict, report: SendReport) -> list[Child]:
         """What goes on of a batch: later, at once through the stand-in, or as a dead letter."""

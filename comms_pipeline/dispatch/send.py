@@ -3,13 +3,14 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
 
+from comms_pipeline.dispatch import warm_up
 from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
 from comms_pipeline.dispatch.leases import Leases, expire
 from comms_pipeline.dispatch.reconcile import Heard, ReconcileReport, nothing_heard, reconcile
@@ -57,12 +58,17 @@ def run_lane(
     send_id: str,
     linger_seconds: float = LINGER_SECONDS,
     leases: Leases = Leases(),
+    warming_up: Mapping[str, date] | None = None,
     on_progress: Callable[[LaneReport], None] = lambda _: None,
 ) -> LaneReport:
     """Send what is due of one send in one lane, and in the lanes that stand in for it when its provider is down.
 
-    The report is of the last of them. Raises `ProviderMisconfigured` when a lane cannot work.
+    `warming_up` is the plan that the lanes' warm-up quotas are to follow; None leaves them as they are. The report
+    is of the last of them. Raises `ProviderMisconfigured` when a lane cannot work.
     """
+    if warming_up is not None:
+        with connect() as connection:
+            warm_up.refresh(connection, warming_up)
     while True:
         runner = lane_of(
             providers,

@@ -5,12 +5,13 @@ Woken by the ledger the moment a batch is enqueued. Survives a lost database and
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import psycopg
 
+from comms_pipeline.dispatch import warm_up
 from comms_pipeline.dispatch.engine import Lane, LaneReport, Scope
 from comms_pipeline.dispatch.leases import Leases
 from comms_pipeline.dispatch.reconcile import reconcile
@@ -32,6 +33,7 @@ class Worker:
     """Runs lanes until `stop`. `least_priority` 1 leaves bulk sends to their Dagster runs.
 
     `providers` makes a set of its own for each user: reconciliation opens and closes providers while lanes send.
+    `warming_up` is the plan that the lanes' warm-up quotas are to follow.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Worker:
         lanes: list[str],
         least_priority: int,
         leases: Leases = Leases(),
+        warming_up: Mapping[str, date] | None = None,
         reconcile_after_seconds: float = 300.0,
     ) -> None:
         self._connect = connect
@@ -52,6 +55,7 @@ class Worker:
         self._lanes = lanes
         self._scope = Scope(least_priority=least_priority, is_endless=True)
         self._leases = leases
+        self._warming_up = warming_up
         self._reconcile_after_seconds = reconcile_after_seconds
         self._running: dict[str, Lane] = {}
         self._stopping = asyncio.Event()
@@ -65,7 +69,7 @@ class Worker:
     async def run(self) -> None:
         """Serve all lanes until stopped."""
         async with asyncio.TaskGroup() as tasks:
-            helpers = [tasks.create_task(self._listen()), tasks.create_task(self._reconcile())]
+            helpers = [tasks.create_task(self._listen()), tasks.create_task(self._tend())]
             for lane in self._lanes:
                 tasks.create_task(self._serve(lane))
             await self._stopping.wait()
@@ -80,6 +84,7 @@ class Worker:
             )
             self._running[name] = lane
             try:
+                await asyncio.to_thread(self._warm_up)
                 await self._heed(name, await lane.run())
             except (psycopg.OperationalError, DatabaseUnavailable) as error:
                 # Lost while connected, or not there when we connect.
@@ -95,6 +100,11 @@ class Worker:
             _log.warning("%s is down: %s stands in", name, report.handed_over_to)
             await asyncio.to_thread(self._hand_over, name, report.handed_over_to)
             await self._rest(_MISCONFIGURED_SECONDS)
+
+    def _warm_up(self) -> None:
+        if self._warming_up is not None:
+            with self._connect() as connection:
+                warm_up.refresh(connection, self._warming_up)
 
     def _hand_over(self, from_lane: str, to_lane: str) -> None:
         with self._connect() as connection:
@@ -120,11 +130,12 @@ class Worker:
             await connection.execute(f"listen {_CHANNEL}")
             yield connection
 
-    async def _reconcile(self) -> None:
-        """Ask providers, now and then, about what is in doubt."""
+    async def _tend(self) -> None:
+        """Now and then, ask providers about what is in doubt, and see whether a new day has begun for warm-ups."""
         while True:
             await asyncio.sleep(_RECONCILE_EVERY_SECONDS)
             try:
+                await asyncio.to_thread(self._warm_up)
                 await reconcile(
                     self._connect,
                     self._asked,
@@ -132,7 +143,7 @@ class Worker:
                     now=datetime.now(UTC),
                 )
             except (psycopg.OperationalError, CommsError) as error:
-                _log.warning("reconciliation failed (%s)", type(error).__name__)
+                _log.warning("reconciliation or warm-up failed (%s)", type(error).__name__)
 
     async def _rest(self, seconds: float) -> None:
         try:

@@ -51,6 +51,13 @@ class SuppressionReason(StrEnum):
     ERASED = "erased"
 
 
+class SuppressionScope(StrEnum):
+    """Which messages a suppression stands against. An opt-out of marketing leaves an invoice alone."""
+
+    ALL = "all"
+    MARKETING = "marketing"
+
+
 class InvalidEvents(CommsError):
     """A webhook's body is not what its provider documents; the culprit is the provider's webhook."""
 

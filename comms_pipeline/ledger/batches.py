@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from comms_pipeline.domain.message import PRIORITY, Channel
+from comms_pipeline.domain.message import GENERAL_TOPIC, PRIORITY, Channel, MessageClass
 from comms_pipeline.sqlfiles import named_queries
 
 _SQL = "ledger/queries/batches.sql"
@@ -34,6 +34,10 @@ class NewBatch:
     message_count: int
     payload: bytes
     due_at: datetime
+    message_class: MessageClass = MessageClass.MARKETING
+    topic: str = GENERAL_TOPIC
+    hours: str | None = None
+    """When its recipients may be reached: `domain.hours.Hours` as text; None is at any time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,9 @@ class Claim:
     message_count: int
     payload: bytes
     attempt: int
+    message_class: str = MessageClass.MARKETING
+    topic: str = GENERAL_TOPIC
+    hours: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +129,9 @@ def enqueue(
                         batch.message_count,
                         batch.payload,
                         batch.due_at,
+                        batch.message_class,
+                        batch.topic,
+                        batch.hours,
                     )
                 )
 

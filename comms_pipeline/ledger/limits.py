@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -36,7 +36,7 @@ class Period:
 
 @dataclass(frozen=True, kw_only=True)
 class Quota:
-    """Messages a scope (`organisation:NAME`, `lane:NAME`) may send per hour or day, and has sent in this one."""
+    """Messages a scope (`organisation:NAME`, `lane:NAME`, `warm-up:LANE`) may send per hour or day, and has sent."""
 
     scope: str
     period: str
@@ -87,6 +87,19 @@ def put_quota(connection: psycopg.Connection, scope: str, period: str, allowed: 
         _run(connection, "drop_quota", scope=scope, period=period)
     else:
         _run(connection, "put_quota", scope=scope, period=period, allowed=allowed)
+
+
+def keep_quotas(connection: psycopg.Connection, kind: str, scopes: Sequence[str]) -> None:
+    """Lift the quotas whose scope is of one kind (`kind:…`), except those of `scopes`."""
+    _run(connection, "keep_quotas", prefix=f"{kind}:", scopes=list(scopes))
+
+
+def today(connection: psycopg.Connection) -> date:
+    """The day whose quotas hold now, in UTC and by Postgres' clock."""
+    row = _run(connection, "today").fetchone()
+    assert row is not None
+    day: date = row[0]
+    return day
 
 
 def open_periods(connection: psycopg.Connection, scopes: Iterable[str]) -> list[Period]:

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from comms_pipeline.ledger.batches import Claim
 from comms_pipeline.sqlfiles import named_queries
 
 _SQL = "ledger/queries/operations.sql"
@@ -148,6 +149,48 @@ def retry_dead(
     for batch_id, of_send, messages, _ in rows:
         audit(connection, actor, "retry_dead", f"{of_send}/{batch_id}", messages=messages)
     return [Waiting(batch_id, of_send, payload) for batch_id, of_send, _, payload in rows]
+
+
+def lock_resends(connection: psycopg.Connection, send_id: str) -> int:
+    """How many times a send was sent again; whoever asks next waits for the end of this transaction."""
+    _run(connection, "lock_send", send_id=send_id)
+    row = _run(connection, "count_resends", send_id=send_id).fetchone()
+    return row[0] if row else 0
+
+
+def put_resend(
+    connection: psycopg.Connection, send_id: str, *, of_send: str, contact_ids: Sequence[str], actor: str
+) -> None:
+    """Say that a new send is for these contacts of an earlier one only."""
+    _run(connection, "put_resend", send_id=send_id, of_send=of_send, contact_ids=list(contact_ids))
+    audit(connection, actor, "resend", send_id, of_send=of_send, contacts=len(contact_ids))
+
+
+def resent_to(connection: psycopg.Connection, send_id: str) -> list[str] | None:
+    """The contacts a send was ordered for; None for a send to its campaign's audience."""
+    row = _run(connection, "resend", send_id=send_id).fetchone()
+    return row[0] if row else None
+
+
+def request_coming_sends(connection: psycopg.Connection, ahead_seconds: float) -> list[tuple[str, datetime]]:
+    """Like `sends.request_due_sends` for sends whose time comes within `ahead_seconds`."""
+    return [(row[0], row[1]) for row in _run(connection, "request_coming_sends", ahead_seconds=ahead_seconds)]
+
+
+def split_batch(
+    connection: psycopg.Connection, claim: Claim, *, kept: tuple[bytes, int], rest: tuple[bytes, int]
+) -> None:
+    """Divide a claimed batch: `kept` and `rest` are payload and number of messages. The rest is due as it was."""
+    _run(
+        connection,
+        "split_batch",
+        batch_id=claim.batch_id,
+        fence=claim.fence,
+        kept=kept[0],
+        kept_count=kept[1],
+        rest=rest[0],
+        rest_count=rest[1],
+    )
 
 
 def reroute(

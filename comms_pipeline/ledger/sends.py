@@ -1,6 +1,7 @@
 """Organisations, campaign versions and sends. A send is one occurrence of a campaign. No batches here."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from comms_pipeline.domain.errors import NotFound
+from comms_pipeline.domain.tiers import Tier
 from comms_pipeline.sqlfiles import named_queries
 
 _SQL = "ledger/queries/sends.sql"
@@ -16,11 +18,26 @@ _SQL = "ledger/queries/sends.sql"
 
 @dataclass(frozen=True, kw_only=True)
 class Organisation:
-    """Who sends: its name and postal address stand in every marketing message."""
+    """Who sends: its name and postal address stand in every marketing message.
+
+    `spec` is what else its file says (`domain.organisation.Organisation.rules`); {} for one without a file.
+    """
 
     organisation_id: str
     name: str
     postal_address: str
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def topics(self) -> Mapping[str, str]:
+        """Types of messages people may choose between, each with the name they see."""
+        topics: Mapping[str, str] = self.spec.get("topics", {})
+        return topics
+
+    @property
+    def tier(self) -> Tier:
+        """How much it may send."""
+        return Tier(self.spec.get("tier", Tier.UNLIMITED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +69,9 @@ class Send:
 
 
 def put_organisation(connection: psycopg.Connection, organisation: Organisation) -> None:
-    """Create the organisation or update its name and address."""
-    connection.execute(named_queries(_SQL)["put_organisation"], vars(organisation))
+    """Create the organisation, or update all that is known of it."""
+    parameters = vars(organisation) | {"spec": Jsonb(organisation.spec)}
+    connection.execute(named_queries(_SQL)["put_organisation"], parameters)
 
 
 def get_organisation(connection: psycopg.Connection, organisation_id: str) -> Organisation:

@@ -13,7 +13,8 @@ insert into content (content_id, body) values (%(content_id)s, %(body)s)
 on conflict do nothing
 
 -- name: copy_batches
-copy batch (send_id, organisation_id, generation, lane, channel, content_id, priority, message_count, payload, due_at)
+copy batch (send_id, organisation_id, generation, lane, channel, content_id, priority, message_count, payload, due_at,
+            message_class, topic, hours)
 from stdin
 
 -- name: claim_due
@@ -59,7 +60,7 @@ set status = 'claimed',
 from due
 where b.batch_id = due.batch_id
 returning b.batch_id, b.fence, b.send_id, b.organisation_id, b.channel, b.lane, b.content_id, b.message_count,
-          b.payload, b.attempt
+          b.payload, b.attempt, b.message_class, b.topic, b.hours
 
 -- name: contents
 select content_id, body from content where content_id = any(%(content_ids)s)
@@ -110,10 +111,10 @@ insert into outcome (batch_id, send_id, results) values (%(batch_id)s, %(send_id
 -- name: add_child
 -- What was surely not sent goes on in a batch of its own: later, elsewhere, or as a dead letter.
 insert into batch (send_id, organisation_id, generation, lane, channel, content_id, priority, message_count,
-                   payload, status, due_at, attempt, last_error, parent_batch_id)
+                   payload, status, due_at, attempt, last_error, parent_batch_id, message_class, topic, hours)
 select send_id, organisation_id, generation, coalesce(%(lane)s, lane), channel, content_id, priority,
        %(message_count)s, %(payload)s, %(status)s, now() + make_interval(secs => %(delay_seconds)s), %(attempt)s,
-       %(error)s, batch_id
+       %(error)s, batch_id, message_class, topic, hours
 from batch where batch_id = %(batch_id)s
 
 -- name: expire_claims
@@ -146,7 +147,7 @@ from (
 ) doubtful
 where b.batch_id = doubtful.batch_id
 returning b.batch_id, b.fence, b.send_id, b.organisation_id, b.channel, b.lane, b.content_id, b.message_count,
-          b.payload, b.attempt, b.sending_at
+          b.payload, b.attempt, b.message_class, b.topic, b.hours, b.sending_at
 
 -- name: lanes_of_send
 select lane, sum(message_count)::bigint as messages

@@ -43,9 +43,16 @@ update rate_bucket set share = least(share * 1.1, 1) where bucket = %(bucket)s a
 -- name: put_quota
 insert into quota (scope, period, allowed) values (%(scope)s, %(period)s, %(allowed)s)
 on conflict (scope, period) do update set allowed = excluded.allowed
+where quota.allowed is distinct from excluded.allowed
 
 -- name: drop_quota
 delete from quota where scope = %(scope)s and period = %(period)s
+
+-- name: keep_quotas
+delete from quota where starts_with(scope, %(prefix)s) and not scope = any(%(scopes)s)
+
+-- name: today
+select (now() at time zone 'UTC')::date as today
 
 -- name: open_periods
 -- The current period of every quota that holds for these scopes, locked: whoever counts next waits.

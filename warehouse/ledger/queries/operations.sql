@@ -80,6 +80,39 @@ update batch set payload = null, settled_at = now()
 where status = 'dead' and payload is not null and created_at < now() - make_interval(days => %(keep_days)s)
 returning batch_id
 
+-- name: lock_send
+select from send where send_id = %(send_id)s for update
+
+-- name: count_resends
+select count(*) from resend where of_send = %(send_id)s
+
+-- name: put_resend
+insert into resend (send_id, of_send, contact_ids) values (%(send_id)s, %(of_send)s, %(contact_ids)s)
+
+-- name: resend
+select contact_ids from resend where send_id = %(send_id)s
+
+-- name: request_coming_sends
+-- Runs take seconds to start and to plan: those of sends that are due soon are asked for before their time. What is
+-- planned waits for it.
+update send set requested_run_at = now()
+where status = 'scheduled' and requested_run_at is null
+  and due_at > now() and due_at <= now() + make_interval(secs => %(ahead_seconds)s)
+returning send_id, requested_run_at
+
+-- name: split_batch
+-- A claimed batch keeps some of its messages; the others are due as before, in a batch of their own.
+with kept as (
+    update batch set payload = %(kept)s, message_count = %(kept_count)s
+    where batch_id = %(batch_id)s and fence = %(fence)s and status = 'claimed'
+    returning *
+)
+insert into batch (send_id, organisation_id, generation, lane, channel, content_id, priority, message_count,
+                   payload, due_at, attempt, last_error, parent_batch_id, message_class, topic, hours)
+select send_id, organisation_id, generation, lane, channel, content_id, priority, %(rest_count)s,
+       %(rest)s, due_at, attempt, last_error, batch_id, message_class, topic, hours
+from kept
+
 -- name: reroute
 -- What waits in a lane whose provider is down goes to another lane of the channel.
 update batch set lane = %(to_lane)s

@@ -1,10 +1,11 @@
 -- name: put_organisation
-insert into organisation (organisation_id, name, postal_address)
-values (%(organisation_id)s, %(name)s, %(postal_address)s)
-on conflict (organisation_id) do update set name = excluded.name, postal_address = excluded.postal_address
+insert into organisation (organisation_id, name, postal_address, spec)
+values (%(organisation_id)s, %(name)s, %(postal_address)s, %(spec)s)
+on conflict (organisation_id) do update
+set name = excluded.name, postal_address = excluded.postal_address, spec = excluded.spec
 
 -- name: organisation
-select organisation_id, name, postal_address from organisation where organisation_id = %(organisation_id)s
+select organisation_id, name, postal_address, spec from organisation where organisation_id = %(organisation_id)s
 
 -- name: latest_version
 select version, digest from campaign_version
