@@ -12,6 +12,7 @@ from typing import Any
 import requests
 import uvicorn
 from fastapi import FastAPI
+from lxml import html
 
 from comms_pipeline.domain.addresses import address_key
 from comms_pipeline.domain.links import PATHS
@@ -54,7 +55,9 @@ def web_ledger(postgres: Server, name: str) -> Server:
 def emptied(server: Server) -> Iterator[Query]:
     """Runs queries on the ledger, which is empty at the start."""
     with connect(server, autocommit=True) as connection:
-        connection.execute("truncate landing, suppression, last_inbound, audit")
+        connection.execute(
+            "truncate landing, suppression, last_inbound, audit, preference, personal_limit, consent, consent_text"
+        )
         yield lambda statement: connection.execute(statement.encode()).fetchall()
 
 
@@ -63,10 +66,10 @@ class Client(requests.Session):
 
     def __init__(self, address: str) -> None:
         super().__init__()
-        self._address = address
+        self.address = address
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:  # type: ignore[override]
-        return super().request(method, self._address + path, **options | {"allow_redirects": False})
+        return super().request(method, self.address + path, **options | {"allow_redirects": False})
 
 
 @contextmanager
@@ -98,3 +101,14 @@ def link(purpose: Purpose, *, path: str | None = None, secret: bytes = SECRET, *
     }
     token = TokenKeys.from_secret(secret).sign(purpose, **(claims | changed))
     return (path or PATHS[purpose]) + token
+
+
+def form_of(page: str, action: str) -> list[tuple[str, str]]:
+    """What a browser would send of the page's form with the button for `action`."""
+    (button,) = html.fromstring(page).xpath(f"//button[@name='action'][@value='{action}']")
+    return [*next(button.iterancestors("form")).form_values(), ("action", action)]
+
+
+def changed(fields: list[tuple[str, str]], **values: str) -> list[tuple[str, str]]:
+    """The fields with other values."""
+    return [(name, values.get(name, value)) for name, value in fields]

@@ -19,6 +19,7 @@ from comms_pipeline.domain.tokens import Purpose, TokenKeys
 PATHS: Mapping[Purpose, str] = {
     Purpose.UNSUBSCRIBE: "/u/",
     Purpose.PREFERENCES: "/p/",
+    Purpose.CONFIRM: "/y/",
     Purpose.OPEN: "/o/",
     Purpose.CLICK: "/c/",
 }
@@ -64,6 +65,10 @@ class Links:
     def preferences_urls(self, recipients: pl.DataFrame) -> pl.Series:
         """Where each recipient sees and changes what they get."""
         return self._address_urls(Purpose.PREFERENCES, recipients)
+
+    def confirm_urls(self, recipients: pl.DataFrame) -> pl.Series:
+        """Where each recipient confirms that messages are wanted (double opt-in)."""
+        return self._address_urls(Purpose.CONFIRM, recipients)
 
     def open_urls(self, recipients: pl.DataFrame) -> pl.Series:
         """The tracking pixel of each message."""

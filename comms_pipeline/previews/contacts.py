@@ -17,7 +17,7 @@ from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 
 _QUERIES = "lake/queries/previews.sql"
-_LINKS = ("unsubscribe_url", "preferences_url")
+_LINKS = ("unsubscribe_url", "preferences_url", "confirm_url")
 
 
 @dataclass(frozen=True, kw_only=True)

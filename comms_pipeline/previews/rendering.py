@@ -18,6 +18,7 @@ from comms_pipeline.previews.drafts import Draft
 STAND_INS: Mapping[str, object] = {
     "unsubscribe_url": "https://example.com/unsubscribe",
     "preferences_url": "https://example.com/preferences",
+    "confirm_url": "https://example.com/confirm",
     "postal_address": "Corner Bakery, 3 Oven Lane, Portland, ME 04101, USA",
     "organisation_name": "Corner Bakery",
     "sender_name": "Noor Haddad",

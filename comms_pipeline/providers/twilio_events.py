@@ -82,14 +82,16 @@ class OptOutWord(StrEnum):
 
 OPT_OUT_WORDS = {
     **dict.fromkeys(
-        ("stop", "stopall", "unsubscribe", "end", "quit", "revoke", "optout", "cancel"), OptOutWord.STOP
+        # The last two are Canada's French for STOP.
+        ("stop", "stopall", "unsubscribe", "end", "quit", "revoke", "optout", "cancel", "arret", "arrêt"),
+        OptOutWord.STOP,
     ),
     **dict.fromkeys(("start", "yes", "unstop"), OptOutWord.START),
     **dict.fromkeys(("help", "info"), OptOutWord.HELP),
 }
 # "Please stop texting me" revokes consent as well as "STOP" does (47 CFR 64.1200(a)(10)); "please cancel it"
 # is as likely to be about the invitation.
-PLAIN_WORDS = frozenset({"stop", "stopall", "unsubscribe", "quit", "revoke", "optout"})
+PLAIN_WORDS = frozenset({"stop", "stopall", "unsubscribe", "quit", "revoke", "optout", "arret", "arrêt"})
 COURTESIES = frozenset(
     {"please", "pls", "plz", "thanks", "thank", "you", "now", "me", "us", "it", "this", "these", "all", "sms"}
     | {"text", "texts", "texting", "message", "messages", "messaging", "sending", "contacting"}

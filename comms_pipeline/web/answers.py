@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.event import InvalidEvents
 from comms_pipeline.domain.links import PATHS
+from comms_pipeline.web.languages import Languages, Texts
 
 MAX_BODY_BYTES = 5_000_000
 """SendGrid posts at most 768 kB at a time, Twilio a few."""
@@ -54,6 +55,7 @@ class Pages:
             loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
         )
         self._style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+        self._languages = Languages()
 
     @property
     def content_security_policy(self) -> str:
@@ -64,10 +66,16 @@ class Pages:
             "frame-ancestors 'none'; base-uri 'none'"
         )
 
-    def answer(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
-        """The page `name`.html with `values` filled in."""
-        page = self._environment.get_template(f"{name}.html").render(style=self._style, **values)
-        return HTMLResponse(page, status)
+    def texts(self, request: Request) -> Texts:
+        """What the page says, in the visitor's language."""
+        return self._languages.of(request)
+
+    def answer(self, name: str, texts: Texts, status: int = 200, **values: object) -> HTMLResponse:
+        """The page `name`.html in the language of `texts`, with `values` filled in."""
+        page = self._environment.get_template(f"{name}.html").render(
+            style=self._style, t=texts, languages=self._languages.names, **values
+        )
+        return HTMLResponse(page, status, headers={"content-language": texts.language})
 
 
 class SecureAnswers:
@@ -117,7 +125,8 @@ def install_error_answers(app: FastAPI, pages: Pages) -> None:
     def answer(request: Request, status: int, text: str) -> Response:
         if not request.url.path.startswith(_PAGES):
             return _refusal(status, text)
-        return pages.answer("not_found" if status == 404 else "unavailable", status)
+        kind = "failed" if status >= 500 else "missing" if status == 404 else "refused"
+        return pages.answer("error", pages.texts(request), status, kind=kind)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:

@@ -15,6 +15,8 @@ from comms_pipeline.ledger.feeds import Watermark
 from comms_pipeline.ledger.server import Server
 from comms_pipeline.settings import Settings
 from comms_pipeline.web.answers import Pages, SecureAnswers, install_error_answers
+from comms_pipeline.web.confirmation import Confirmation
+from comms_pipeline.web.events_api import EventsApi
 from comms_pipeline.web.health import Health
 from comms_pipeline.web.preferences import Preferences
 from comms_pipeline.web.receivers import Receivers
@@ -66,6 +68,8 @@ def create_app(
     app.include_router(Receivers(settings, pool).router())
     app.include_router(Unsubscribe(keys, pool, pages).router())
     app.include_router(Preferences(keys, pool, pages).router())
+    app.include_router(Confirmation(keys, pool, pages).router())
     app.include_router(Tracking(keys, pool, settings.public_url).router())
+    app.include_router(EventsApi(settings.events_key, settings.secret_key, pool).router())
     app.include_router(Health(pool, landing_watermark).router())
     return app

@@ -6,6 +6,7 @@ Parses just enough to suppress; the rest is the loader's work, from the landing,
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from xml.sax.saxutils import escape
 
 import psycopg
 from fastapi import APIRouter, Request
@@ -15,8 +16,10 @@ from starlette.responses import Response
 
 from comms_pipeline.domain.addresses import address_key
 from comms_pipeline.domain.errors import ProviderMisconfigured
-from comms_pipeline.domain.event import ProviderEvent, SuppressionReason
+from comms_pipeline.domain.event import ProviderEvent, SuppressionReason, SuppressionScope
 from comms_pipeline.ledger.landing import land
+from comms_pipeline.ledger.organisations import only_organisation
+from comms_pipeline.ledger.sends import Organisation
 from comms_pipeline.ledger.suppressions import EVERY_ORGANISATION, Suppression, lift, suppress
 from comms_pipeline.ledger.windows import note_inbound
 from comms_pipeline.providers import sendgrid_events, twilio_events
@@ -28,10 +31,16 @@ from comms_pipeline.web.answers import LimitedBody
 _FOR_EVERY_ORGANISATION = frozenset(
     {SuppressionReason.BOUNCED, SuppressionReason.INVALID, SuppressionReason.STOPPED}
 )
+# Somebody who unsubscribes from newsletters still gets the invoice; a complaint or a dead address ends everything.
+_FOR_MARKETING = frozenset({SuppressionReason.UNSUBSCRIBED})
+# What carriers ask of these answers (CTIA Messaging Principles and Best Practices, 5.1): who sends, that it is done
+# or how to reach us, how to stop, that rates may apply. One confirmation of a STOP and no more (47 CFR
+# 64.1200(a)(12)), which says nothing to win anybody back.
 _REPLIES = {
-    OptOutWord.STOP: "You are unsubscribed and will receive no more messages. Reply START to resubscribe.",
-    OptOutWord.START: "You are subscribed again. Message and data rates may apply. Reply STOP to stop.",
-    OptOutWord.HELP: "Reply STOP to stop, START to resubscribe. Message and data rates may apply.",
+    OptOutWord.STOP: "{sender}You are unsubscribed and will receive no more messages. Reply START to resubscribe.",
+    OptOutWord.START: "{sender}You are subscribed again. Msg frequency varies. Msg & data rates may apply. "
+    "Reply HELP for help, STOP to stop.",
+    OptOutWord.HELP: "{sender}{contact}Msg frequency varies. Msg & data rates may apply. Reply STOP to stop.",
 }
 _log = logging.getLogger(__name__)
 
@@ -96,9 +105,10 @@ class Receivers:
                 suppress(connection, self._suppressions([(event, SuppressionReason.STOPPED)]))
             elif word is OptOutWord.START:
                 self._lift(connection, event)
+            sender = only_organisation(connection) if word else None
         # Where Twilio's Advanced Opt-Out is on it says so, and has answered already: one confirmation is
         # allowed, not two (47 CFR 64.1200(a)(12)).
-        reply = _REPLIES[word] if word and "OptOutType" not in params else None
+        reply = _reply(word, sender) if word and "OptOutType" not in params else None
         return Response(_twiml(reply), media_type="application/xml")
 
     def _verify_twilio(self, request: Request, body: bytes) -> None:
@@ -126,6 +136,7 @@ class Receivers:
                     address_key=key,
                     reason=reason,
                     source=event.provider,
+                    scope=SuppressionScope.MARKETING if reason in _FOR_MARKETING else SuppressionScope.ALL,
                 )
             )
         return rows
@@ -155,6 +166,14 @@ def _forbidden(provider: str) -> HTTPException:
     return HTTPException(403, "the signature is missing, wrong or too old")
 
 
+def _reply(word: OptOutWord, sender: Organisation | None) -> str:
+    """The answer to a word. It names the sender where there is only one; a number of many speaks for all of them."""
+    if sender is None:
+        return _REPLIES[word].format(sender="", contact="For help, contact the sender. ")
+    contact = f"For help, write to {sender.postal_address}. " if sender.postal_address else ""
+    return _REPLIES[word].format(sender=f"{sender.name}: ", contact=contact)
+
+
 def _twiml(reply: str | None) -> str:
-    message = f"<Message>{reply}</Message>" if reply else ""
+    message = f"<Message>{escape(reply)}</Message>" if reply else ""
     return f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'

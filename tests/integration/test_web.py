@@ -44,9 +44,10 @@ from hypothesis import strategies as st
 from comms_pipeline.domain.addresses import address_key
 from comms_pipeline.domain.errors import InvalidSettings
 from comms_pipeline.domain.event import EventKind, SuppressionReason
-from comms_pipeline.domain.message import Channel
+from comms_pipeline.domain.message import Channel, MessageClass
 from comms_pipeline.domain.tokens import Purpose
 from comms_pipeline.ledger.feeds import Watermark
+from comms_pipeline.ledger.sends import Organisation, put_organisation
 from comms_pipeline.ledger.server import Server, connect
 from comms_pipeline.ledger.suppressions import Suppression, lift, suppress, suppressed
 from comms_pipeline.providers.own_events import parse
@@ -116,6 +117,10 @@ def inbound(client: Client, body: str, **more: str) -> requests.Response:
     return post_twilio(client, "/webhooks/twilio/inbound", params | more)
 
 
+def organisation(organisation_id: str, name: str) -> Organisation:
+    return Organisation(organisation_id=organisation_id, name=name, postal_address="1 Lake Road")
+
+
 def unsubscribe_path(purpose: Purpose = Purpose.UNSUBSCRIBE, **changed: Any) -> str:
     return link(purpose, path="/u/", **changed)
 
@@ -128,24 +133,28 @@ def test_a_signed_bounce_is_landed_raw_and_suppressed(client: Client, query: Que
     assert post_sendgrid(client, body).status_code == 204
     assert query(LANDED) == [("sendgrid", "events", "", body)]
     assert query(SUPPRESSED) == [("*", "email", EMAIL_KEY, "bounced", "sendgrid", None)]
-    assert query(AUDITED) == [("sendgrid", "suppress", f"*/email/{EMAIL_KEY.hex()}", {"reason": "bounced"})]
+    after = {"reason": "bounced", "before": None, "after": {"reason": "bounced", "scope": "all"}}
+    assert query(AUDITED) == [("sendgrid", "suppress", f"*/email/{EMAIL_KEY.hex()}", after)]
 
 
 @pytest.mark.parametrize(
     ("changed", "row"),
     [
-        ({"event": "spamreport"}, ("wedding", "complained")),
-        ({"event": "unsubscribe"}, ("wedding", "unsubscribed")),
-        ({"event": "spamreport", "comms_org": None}, ("*", "complained")),
-        ({"event": "dropped", "reason": "Invalid"}, ("*", "invalid")),
+        ({"event": "bounce"}, ("*", "bounced", "all")),
+        ({"event": "spamreport"}, ("wedding", "complained", "all")),
+        ({"event": "unsubscribe"}, ("wedding", "unsubscribed", "marketing")),
+        ({"event": "group_unsubscribe"}, ("wedding", "unsubscribed", "marketing")),
+        ({"event": "spamreport", "comms_org": None}, ("*", "complained", "all")),
+        ({"event": "dropped", "reason": "Invalid"}, ("*", "invalid", "all")),
+        ({"event": "dropped", "reason": "Unsubscribed Address"}, ("wedding", "unsubscribed", "marketing")),
     ],
     ids=str,
 )
 def test_a_word_to_one_sender_binds_that_one_and_a_dead_address_all(
-    client: Client, query: Query, changed: dict[str, str], row: tuple[str, str]
+    client: Client, query: Query, changed: dict[str, str], row: tuple[str, str, str]
 ):
     assert post_sendgrid(client, orjson.dumps([BOUNCE | changed])).status_code == 204
-    assert query("select organisation_id, reason from suppression") == [row]
+    assert query("select organisation_id, reason, scope from suppression") == [row]
 
 
 def test_a_blocked_message_suppresses_nobody(client: Client, query: Query):
@@ -285,6 +294,7 @@ def test_stop_suppresses_for_everyone_and_start_lifts_it(client: Client, query: 
     assert stopped.headers["content-type"].startswith("application/xml")
     assert "<Response><Message>You are unsubscribed" in stopped.text
     assert query(SUPPRESSED) == [("*", "sms", PHONE_KEY, "stopped", "twilio", None)]
+    assert query("select scope from suppression") == [("all",)]
 
     started = inbound(client, "START")
     assert "<Response><Message>You are subscribed again" in started.text
@@ -304,8 +314,46 @@ def test_start_lifts_nothing_but_a_stop(client: Client, query: Query, database: 
 
 
 def test_help_is_answered_and_changes_nothing(client: Client, query: Query):
-    assert "<Message>Reply STOP to stop" in inbound(client, "HELP").text
+    assert inbound(client, "HELP").text.endswith(
+        "<Response><Message>For help, contact the sender. Msg frequency varies. "
+        "Msg &amp; data rates may apply. Reply STOP to stop.</Message></Response>"
+    )
     assert query(SUPPRESSED) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        (
+            "stop",
+            "Ann &amp; Bob {x} &lt;3: You are unsubscribed and will receive no more messages. "
+            "Reply START to resubscribe.",
+        ),
+        (
+            "start",
+            "Ann &amp; Bob {x} &lt;3: You are subscribed again. Msg frequency varies. "
+            "Msg &amp; data rates may apply. Reply HELP for help, STOP to stop.",
+        ),
+        (
+            "help",
+            "Ann &amp; Bob {x} &lt;3: For help, write to 1 Lake Road. Msg frequency varies. "
+            "Msg &amp; data rates may apply. Reply STOP to stop.",
+        ),
+    ],
+)
+def test_the_only_sender_is_named_and_one_of_several_is_not(
+    client: Client, database: Server, word: str, answer: str
+):
+    try:
+        with connect(database) as connection:
+            put_organisation(connection, organisation("wedding", "Ann & Bob {x} <3"))
+        assert inbound(client, word).text.endswith(f"<Response><Message>{answer}</Message></Response>")
+        with connect(database) as connection:
+            put_organisation(connection, organisation("other", "Other"))
+        assert "Ann" not in inbound(client, word).text
+    finally:
+        with connect(database) as connection:
+            connection.execute("delete from organisation")
 
 
 def test_other_words_are_landed_without_an_answer(client: Client, query: Query):
@@ -362,9 +410,29 @@ def test_one_click_unsubscribes_at_once(client: Client, query: Query, encoding: 
     assert query(SUPPRESSED) == [
         ("wedding", "email", EMAIL_KEY, "unsubscribed", "unsubscribe-link", CONTACT_ID)
     ]
-    assert query(AUDITED) == [
-        ("unsubscribe-link", "suppress", f"wedding/email/{EMAIL_KEY.hex()}", {"reason": "unsubscribed"})
-    ]
+    after = {
+        "reason": "unsubscribed",
+        "before": None,
+        "after": {"reason": "unsubscribed", "scope": "marketing"},
+    }
+    assert query(AUDITED) == [("unsubscribe-link", "suppress", f"wedding/email/{EMAIL_KEY.hex()}", after)]
+
+
+def test_an_invoice_still_goes_to_whoever_unsubscribed(client: Client, database: Server):
+    client.post(unsubscribe_path())
+    with connect(database) as connection:
+        asked = (connection, "wedding", Channel.EMAIL, [EMAIL_KEY])
+        assert suppressed(*asked, MessageClass.MARKETING) == {EMAIL_KEY}
+        assert suppressed(*asked, MessageClass.TRANSACTIONAL) == set()
+    assert "such as an invoice, may still come" in client.get(unsubscribe_path()).text
+
+
+def test_both_pages_lead_to_the_finer_choices_of_the_same_person(client: Client):
+    for page in (client.get(unsubscribe_path()), client.post(unsubscribe_path() + "?lang=fr")):
+        (there,) = re.findall(r'href="\.\.(/p/[^"]+)"', page.text)
+        assert there.partition("?")[0] == link(Purpose.PREFERENCES)
+        assert client.get(there).status_code == 200
+    assert there.endswith("?lang=fr")
 
 
 def test_the_lake_learns_of_the_opt_out(client: Client, query: Query):
@@ -390,10 +458,10 @@ def test_opening_the_link_asks_and_changes_nothing(client: Client, query: Query)
     page = client.get(unsubscribe_path())
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "<h1>Stop these e-mails?</h1>" in page.text
+    assert "<h1>Unsubscribe?</h1>" in page.text
     assert '<form method="post">' in page.text
     assert "<script" not in page.text
-    assert '<html lang="en">' in page.text
+    assert '<html lang="en" dir="ltr">' in page.text
     head = client.head(unsubscribe_path())
     assert (head.status_code, head.content) == (200, b"")
     assert "set-cookie" not in page.headers
@@ -515,6 +583,7 @@ def test_the_api_describes_itself(client: Client):
         "/webhooks/sendgrid",
         "/webhooks/twilio/inbound",
         "/webhooks/twilio/status",
+        "/y/{token}",
     ]
     assert client.get("/docs").status_code == 404
 
@@ -688,5 +757,6 @@ def test_lifting_counts_and_audits_what_it_removed(database: Server, query: Quer
         assert lift(connection, reasons=stopped, sources=["elsewhere"], **arguments) == 0
         assert lift(connection, reasons=[SuppressionReason.STOPPED], **arguments) == 1
         assert lift(connection, reasons=[SuppressionReason.STOPPED], **arguments) == 0
-    assert query(AUDITED)[-1] == ("ops", "lift", f"wedding/sms/{PHONE_KEY.hex()}", {"reason": "stopped"})
+    lifted = {"reason": "stopped", "before": {"reason": "stopped", "scope": "all"}, "after": None}
+    assert query(AUDITED)[-1] == ("ops", "lift", f"wedding/sms/{PHONE_KEY.hex()}", lifted)
     assert len(query(AUDITED)) == 2

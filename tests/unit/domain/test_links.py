@@ -81,6 +81,7 @@ def target(url: str) -> str | None:
     [
         ("unsubscribe_urls", "/u/", Purpose.UNSUBSCRIBE),
         ("preferences_urls", "/p/", Purpose.PREFERENCES),
+        ("confirm_urls", "/y/", Purpose.CONFIRM),
     ],
 )
 @pytest.mark.parametrize("channel", list(Channel))
