@@ -1,7 +1,31 @@
 """What a write transaction can do to the lake's tables. Opening and locking live in `lake`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import duckdb
 import polars as pl
+
+
+class Spool:
+    """Frames of one table, kept in files until the cursor is free to insert them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Keep a frame; all of a spool have the same columns."""
+        if frame.height:
+            frame.write_parquet(self._folder / f"{self._count:06}.parquet", compression="zstd")
+            self._count += 1
+
+    @property
+    def files(self) -> list[str]:
+        """What was kept, in order."""
+        return [str(path) for path in sorted(self._folder.glob("*.parquet"))]
 
 
 class LakeWriter:
@@ -17,6 +41,20 @@ class LakeWriter:
             self.cursor.execute(f"insert into {table} by name select * from appended_rows")
             self.cursor.unregister("appended_rows")
         return frame.height
+
+    @contextmanager
+    def spool(self, table: str) -> Iterator[Spool]:
+        """Takes frames while the cursor is busy with a result, and inserts them by name at the end of the block.
+
+        Keeps memory flat: a table of any size is written while another is read in the same transaction.
+        """
+        with TemporaryDirectory(prefix="comms-") as folder:
+            spool = Spool(Path(folder))
+            yield spool
+            if spool.files:
+                self.cursor.execute(
+                    f"insert into {table} by name select * from read_parquet($files)", {"files": spool.files}
+                )
 
     def replace_partition(self, table: str, column: str, value: str, frame: pl.DataFrame) -> int:
         """Make `frame` the only rows of `table` whose `column` equals `value`."""

@@ -169,6 +169,10 @@ class Record:
         for request, _ in accepted:
             self._remember(request)
 
+    async def erase(self, keys: Sequence[int]) -> None:
+        """Forget messages: whoever asks for them afterwards finds none, and their recipients act no more."""
+        await self._write([("erase_message", [(key,) for key in keys])])
+
     async def add_stopped(self, address: str, stopped_at: float) -> None:
         await self._write([("add_stopped", [(address, stopped_at)])])
 

@@ -66,6 +66,9 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: add_stopped
 insert or ignore into stopped (address, stopped_at) values (?, ?);
 
+-- name: erase_message
+delete from message where message_key = ?;
+
 -- name: save_progress
 insert into progress (only, posted_until, posted) values (0, ?, ?)
 on conflict (only) do update set posted_until = excluded.posted_until, posted = excluded.posted;

@@ -1,4 +1,4 @@
-"""SendGrid's v3 API as far as the pipeline uses it: mail/send and Email Logs. Rules live elsewhere."""
+"""SendGrid's v3 API as far as the pipeline uses it: mail/send, Email Logs, erasure. Rules live elsewhere."""
 
 import asyncio
 import sqlite3
@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from hashlib import blake2b
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from starlette.requests import Request
@@ -38,6 +39,7 @@ from comms_pipeline.sandbox.wire import (
 MAX_BODY_BYTES = 30 * 1024 * 1024
 MAX_LOG_LIMIT = 1000
 DEFAULT_LOG_LIMIT = 10
+MAX_ERASED_ADDRESSES, MAX_ERASE_BODY_BYTES = 5_000, 256 * 1024
 SCAN_PAGE = 500
 MESSAGE_ARG, ORGANISATION_ARG, SEND_ARG = "comms_message", "comms_org", "comms_send"
 """The custom arguments by which the record knows our messages."""
@@ -69,6 +71,7 @@ class SendGridApi:
             Route("/v3/mail/send", self.send, methods=["POST"]),
             Route("/v3/logs", self.search_logs, methods=["POST"]),
             Route("/v3/logs/{sg_message_id}", self.read_log, methods=["GET"]),
+            Route("/v3/recipients/erasejob", self.erase, methods=["POST"]),
         ]
 
     async def send(self, request: Request) -> Response:
@@ -118,6 +121,29 @@ class SendGridApi:
         if stored is None:
             return error(404, "message not found")
         return JsonResponse(self._poster.mail(stored).log_detail(time.time()), headers=headers)
+
+    async def erase(self, request: Request) -> Response:
+        """`POST /v3/recipients/erasejob`: forget every message to these addresses. Here the job is done at once."""
+        refusal, headers = self._admit(request)
+        if refusal is not None:
+            return refusal
+        try:
+            body = orjson.loads(await read_body(request, MAX_ERASE_BODY_BYTES))
+            wanted = body["email_addresses"]
+        except (BodyTooLargeError, orjson.JSONDecodeError, KeyError, TypeError):
+            return error(400, "Bad Request")
+        if not isinstance(wanted, list) or not 1 <= len(wanted) <= MAX_ERASED_ADDRESSES:
+            return error(400, f"email_addresses must be 1 to {MAX_ERASED_ADDRESSES} addresses")
+        for address in wanted:
+            if not isinstance(address, str) or "@" not in address:
+                return errors(400, MailError("Email_address is not valid", "email_addresses", None))
+            await self._forget(address)
+        return JsonResponse({"job_id": str(uuid4())}, status_code=202, headers=headers)
+
+    async def _forget(self, address: str) -> None:
+        wanted = Search(provider=Provider.SENDGRID, limit=SCAN_PAGE, address=address)
+        while found := await self._record.search(wanted):
+            await self._record.erase([stored.key for stored in found])
 
     def _admit(self, request: Request, *, with_body: bool = True) -> tuple[Response | None, dict[str, str]]:
         """(the answer to a request that may not pass, the rate-limit headers of every other answer)."""

@@ -1,4 +1,4 @@
-"""Twilio's Messages API (2010-04-01): create, list, fetch. Rules and texts live elsewhere."""
+"""Twilio's Messages API (2010-04-01): create, list, fetch, delete. Rules and texts live elsewhere."""
 
 import base64
 import sqlite3
@@ -58,6 +58,7 @@ class TwilioApi:
             Route(_PATH + ".json", self.create, methods=["POST"]),
             Route(_PATH + ".json", self.list_messages, methods=["GET"]),
             Route(_PATH + "/{sid}.json", self.fetch, methods=["GET"]),
+            Route(_PATH + "/{sid}.json", self.delete, methods=["DELETE"]),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -92,6 +93,17 @@ class TwilioApi:
         if stored is None:
             return _refuse(Refusal(20404, request.url.path))
         return JsonResponse(self._poster.text(stored).resource(time.time()))
+
+    async def delete(self, request: Request) -> Response:
+        """`DELETE …/Messages/{sid}.json`: 204 once the message is forgotten."""
+        refusal = self._admit(request)
+        if refusal is not None:
+            return refusal
+        stored = self._by_sid(request.path_params["sid"])
+        if stored is None:
+            return _refuse(Refusal(20404, request.url.path))
+        await self._record.erase([stored.key])
+        return Response(status_code=204)
 
     async def list_messages(self, request: Request) -> Response:
         """`GET …/Messages.json`: newest first, filtered by To, From and DateSent, in pages.
