@@ -9,6 +9,7 @@ import polars as pl
 
 from comms_pipeline.contacts.importer import read_contacts
 from comms_pipeline.contacts.mapping import Consent, ContactMapping, load_mapping
+from comms_pipeline.domain.consent import ConsentKind
 from comms_pipeline.domain.errors import InvalidContactFile
 from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.ledger import sends
@@ -39,6 +40,7 @@ def import_contacts(
     *,
     organisation: str | None = None,
     consent_source: str | None = None,
+    consent_kind: ConsentKind = ConsentKind.UNSTATED,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Read, map, normalise and upsert a file of contacts in one lake transaction.
@@ -46,7 +48,11 @@ def import_contacts(
     Importing the same file again changes nothing. Raises `InvalidContactFile`, `NotFound` for an unknown
     organisation.
     """
-    mapping = load_mapping(mapping_path) if mapping_path else _without_mapping(organisation, consent_source)
+    mapping = (
+        load_mapping(mapping_path)
+        if mapping_path
+        else _without_mapping(organisation, consent_source, consent_kind)
+    )
     with stores.ledger() as ledger:
         sends.get_organisation(ledger, mapping.organisation)
     import_id = uuid4().hex
@@ -87,7 +93,9 @@ def import_contacts(
     )
 
 
-def _without_mapping(organisation: str | None, consent_source: str | None) -> ContactMapping:
+def _without_mapping(
+    organisation: str | None, consent_source: str | None, consent_kind: ConsentKind
+) -> ContactMapping:
     """What a mapping file must say anyhow: whose contacts these are, and why we may write to them."""
     if organisation is None or consent_source is None:
         raise InvalidContactFile(
@@ -95,7 +103,8 @@ def _without_mapping(organisation: str | None, consent_source: str | None) -> Co
             "nothing says whose contacts these are and where their consent comes from",
             "Pass --organisation and --consent, or --map with 'organisation:' and 'consent:'",
         )
-    return ContactMapping(organisation=organisation, consent=Consent(source=consent_source))
+    consent = Consent(source=consent_source, kind=consent_kind)
+    return ContactMapping(organisation=organisation, consent=consent)
 
 
 def _upsert(writer: LakeWriter, contacts: pl.DataFrame, stores: Stores) -> int:

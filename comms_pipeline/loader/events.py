@@ -1,126 +1,154 @@
-"""Loads landed webhooks: raw events exactly once, then the deduplicated ones. Parsing lives with providers."""
+"""Loads landed webhooks into the lake: every event as it was told, exactly once, and what nobody could read.
 
-from dataclasses import dataclass
+Parsing lives with providers; what the events amount to is made of them in `core_events`.
+"""
 
-import orjson
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import polars as pl
+import psycopg
 
-from comms_pipeline.domain.event import InvalidEvents, ProviderEvent, without_addresses
+from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.ledger import feeds
 from comms_pipeline.ledger.feeds import Feed, LandingRow, Watermark
-from comms_pipeline.loader.watermarks import move_watermark, read_watermark
-from comms_pipeline.providers.event_parsers import parse_landed
+from comms_pipeline.loader import sendgrid_rows
+from comms_pipeline.loader.conversions import add_business_events
+from comms_pipeline.loader.core_events import refresh_events
+from comms_pipeline.loader.event_rows import EVENTS, Parsers, events_frame, parsed, rejects_frame
+from comms_pipeline.loader.watermarks import move_watermark, next_load_id, read_watermark
+from comms_pipeline.providers import business_events
+from comms_pipeline.providers.event_parsers import PARSERS
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 
-# A webhook may hold a thousand events.
-_WEBHOOKS_PER_COMMIT = 500
-_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "landing_id": pl.Int64,
-    "position": pl.Int32,
-    "provider": pl.String,
-    "received_at": pl.Datetime("us", "UTC"),
-    "kind": pl.String,
-    "raw_kind": pl.String,
-    "occurred_at": pl.Datetime("us", "UTC"),
-    "organisation_id": pl.String,
-    "message_id": pl.String,
-    "provider_message_id": pl.String,
-    "provider_event_id": pl.String,
-    "reason": pl.String,
-    "code": pl.String,
-    "url": pl.String,
-    "user_agent": pl.String,
-    "is_machine": pl.Boolean,
-    "payload": pl.String,
-}
-_REJECTS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "landing_id": pl.Int64,
-    "provider": pl.String,
-    "received_at": pl.Datetime("us", "UTC"),
-    "reason": pl.String,
-}
+__all__ = ["EventsLoaded", "insert_landed", "load_provider_events", "refresh_events"]
+
+# A webhook may hold one event or a thousand: how many are read at once follows from how big the last ones were.
+_FEWEST_WEBHOOKS, _MOST_WEBHOOKS = 100, 10_000
+_BYTES_PER_READ = 32 * 1024 * 1024
+_BYTES_PER_COMMIT = 128 * 1024 * 1024
+_WEBHOOKS_PER_COMMIT = 50_000
+# Fewer are read sooner one by one.
+_BYTES_READ_AS_COLUMNS = 256 * 1024
+_UNKNOWN_KINDS_SHOWN = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventsLoaded:
-    """What a drain brought: webhooks read, events in them, webhooks nobody could read."""
+    """What a drain brought: webhooks read, events in them, webhooks nobody could read.
+
+    `unknown_kinds`: (provider, raw_kind, number) of the events whose kind no table knows, the most frequent first.
+    `reject_reasons`: number by (provider, reason).
+    """
 
     webhooks: int = 0
     events: int = 0
     rejects: int = 0
+    unknown_kinds: Sequence[tuple[str, str, int]] = ()
+    reject_reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
-def load_provider_events(stores: Stores) -> EventsLoaded:
+@dataclass(frozen=True, kw_only=True)
+class Inserted:
+    """What came of some webhooks, all of it inserted."""
+
+    events: int
+    rejects: Counter[tuple[str, str]]
+
+
+def load_provider_events(stores: Stores, parsers: Parsers = PARSERS) -> EventsLoaded:
     """Drain the landing into `raw.provider_events`; rows, rejects and watermark commit together."""
-    total = EventsLoaded()
+    webhooks = events = 0
+    rejects: Counter[tuple[str, str]] = Counter()
+    first_load: int | None = None
     with stores.ledger() as ledger:
         while True:
             with stores.lake.writer() as writer:
-                watermark = read_watermark(writer.cursor, Feed.LANDINGS)
-                rows = feeds.landings_after(ledger, watermark, _WEBHOOKS_PER_COMMIT)
-                if not rows:
-                    return total
-                events, rejects = _parsed(rows)
-                writer.append("raw.provider_events", events)
-                writer.append("raw.event_rejects", rejects)
-                last = Watermark(xact=rows[-1].xact, last_id=rows[-1].id)
-                move_watermark(writer, Feed.LANDINGS, last, stores.now())
-                total = EventsLoaded(
-                    webhooks=total.webhooks + len(rows),
-                    events=total.events + events.height,
-                    rejects=total.rejects + rejects.height,
-                )
+                load_id = next_load_id(writer)
+                first_load = first_load or load_id
+                watermark, rows = _drain(ledger, writer, parsers, load_id, stores.secret)
+                if rows is None:
+                    return EventsLoaded(
+                        webhooks=webhooks,
+                        events=events,
+                        rejects=rejects.total(),
+                        unknown_kinds=_unknown_kinds(writer, first_load),
+                        reject_reasons=rejects,
+                    )
+                move_watermark(writer, Feed.LANDINGS, watermark, stores.now(), load_id=load_id)
+            webhooks += rows.webhooks
+            events += rows.events
+            rejects += rows.rejects
 
 
-def _parsed(rows: list[LandingRow]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    events: list[dict[str, object]] = []
-    rejects: list[dict[str, object]] = []
-    for row in rows:
-        try:
-            parsed = parse_landed(row.provider, row.kind, row.query, row.body)
-        except InvalidEvents as error:
-            rejects.append(
-                {
-                    "landing_id": row.id,
-                    "provider": row.provider,
-                    "received_at": row.received_at,
-                    "reason": error.problem,
-                }
-            )
-        else:
-            events += [_record(row, position, event) for position, event in enumerate(parsed)]
-    return pl.DataFrame(events, schema=_SCHEMA), pl.DataFrame(rejects, schema=_REJECTS)
+@dataclass(frozen=True, kw_only=True)
+class _Drained(Inserted):
+    webhooks: int
 
 
-def _record(row: LandingRow, position: int, event: ProviderEvent) -> dict[str, object]:
-    return {
-        "landing_id": row.id,
-        "position": position,
-        "provider": event.provider,
-        "received_at": row.received_at,
-        "kind": str(event.kind),
-        # A kind we know is a word of the provider's; one we do not may be anything.
-        "raw_kind": without_addresses(event.raw_kind),
-        "occurred_at": event.occurred_at or row.received_at,
-        "organisation_id": event.organisation_id,
-        "message_id": event.message_id,
-        "provider_message_id": event.provider_message_id,
-        "provider_event_id": event.provider_event_id,
-        "reason": event.reason,
-        "code": event.code,
-        "url": event.url,
-        "user_agent": event.user_agent,
-        "is_machine": event.is_machine,
-        "payload": orjson.dumps(event.raw).decode(),
-    }
+def _drain(
+    ledger: psycopg.Connection, writer: LakeWriter, parsers: Parsers, load_id: int, secret: bytes
+) -> tuple[Watermark, _Drained | None]:
+    """Insert as many webhooks as make a commit; returns how far that is, and None when there are none."""
+    watermark = read_watermark(writer.cursor, Feed.LANDINGS)
+    webhooks = events = size = 0
+    rejects: Counter[tuple[str, str]] = Counter()
+    limit = _FEWEST_WEBHOOKS
+    while size < _BYTES_PER_COMMIT and webhooks < _WEBHOOKS_PER_COMMIT:
+        rows = feeds.landings_after(ledger, watermark, min(limit, _WEBHOOKS_PER_COMMIT - webhooks))
+        if not rows:
+            break
+        for inserted in (
+            insert_landed(writer, rows, parsers, load_id),
+            _insert_business_events(writer, rows, secret),
+        ):
+            events += inserted.events
+            rejects += inserted.rejects
+        watermark = Watermark(xact=rows[-1].xact, last_id=rows[-1].id)
+        webhooks += len(rows)
+        read = sum(len(row.body) for row in rows)
+        size += read
+        limit = max(_FEWEST_WEBHOOKS, min(_MOST_WEBHOOKS, _BYTES_PER_READ * len(rows) // max(read, 1)))
+    drained = _Drained(webhooks=webhooks, events=events, rejects=rejects)
+    return watermark, drained if webhooks else None
 
 
-def refresh_events(stores: Stores) -> int:
-    """Add to `core.events` what `raw.provider_events` tells and it lacks; returns how many events were new.
+def insert_landed(writer: LakeWriter, rows: Sequence[LandingRow], parsers: Parsers, load_id: int) -> Inserted:
+    """Insert the events and rejects of these webhooks, in the open transaction. Not of the business's own events."""
+    rows = [row for row in rows if row.provider != business_events.PROVIDER]
+    plain = EVENTS.to_frame()
+    if _can_be_columns(rows, parsers):
+        plain, rows = sendgrid_rows.read_plain(rows, load_id)
+    events, rejects = parsed(rows, parsers, load_id)
+    writer.append("raw.provider_events", pl.concat([plain, events_frame(events)]))
+    writer.append("raw.event_rejects", rejects_frame(rejects))
+    return Inserted(
+        events=plain.height + len(events),
+        rejects=Counter((str(each["provider"]), str(each["reason"])) for each in rejects),
+    )
 
-    What happened is the key, not how often or under which id it was told. Can run again.
-    """
-    with stores.lake.writer() as writer:
-        row = writer.cursor.execute(named_queries("lake/queries/loader.sql")["refresh_events"]).fetchone()
-    return int(row[0]) if row else 0
+
+def _insert_business_events(writer: LakeWriter, rows: Sequence[LandingRow], secret: bytes) -> Inserted:
+    business = [row for row in rows if row.provider == business_events.PROVIDER]
+    if not business:
+        return Inserted(events=0, rejects=Counter())
+    loaded = add_business_events(writer.cursor, business, secret=secret)
+    writer.append("raw.event_rejects", loaded.rejects)
+    reasons = loaded.rejects.select("provider", "reason").iter_rows()
+    return Inserted(events=loaded.added, rejects=Counter(reasons))
+
+
+def _can_be_columns(rows: Sequence[LandingRow], parsers: Parsers) -> bool:
+    """Whether there is enough to read as columns, and the parser that reading stands for is the one in use."""
+    if parsers.get(sendgrid_rows.KEY) is not PARSERS[sendgrid_rows.KEY]:
+        return False
+    size = sum(len(row.body) for row in rows if (row.provider, row.kind) == sendgrid_rows.KEY)
+    return size >= _BYTES_READ_AS_COLUMNS
+
+
+def _unknown_kinds(writer: LakeWriter, first_load: int) -> Sequence[tuple[str, str, int]]:
+    """Of the loads from `first_load` on."""
+    query = named_queries("lake/queries/loader.sql")["unknown_kinds"]
+    return writer.cursor.execute(query, {"first_load": first_load, "most": _UNKNOWN_KINDS_SHOWN}).fetchall()

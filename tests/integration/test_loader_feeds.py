@@ -80,7 +80,7 @@ def core_events(club: Club, columns: str) -> list[tuple[object, ...]]:
     return club.rows(f"select {columns} from core.events where send_id = $id order by all")
 
 
-def die(*_: object) -> None:
+def die(*_: object, **__: object) -> None:
     raise SystemExit("the process ends here")
 
 
@@ -124,7 +124,7 @@ from comms_pipeline.loader import events
 from comms_pipeline.settings import load_settings
 from comms_pipeline.stores import Stores
 
-def killed(*_):
+def killed(*_, **__):
     print("appended", flush=True)
     os.kill(os.getpid(), 9)
 
@@ -177,16 +177,18 @@ def test_an_event_told_again_counts_once(club):
     land(club, opened)
     # Told anew, under another id.
     land(club, opened | {"sg_event_id": "e2"})
+    # Told anew under the same id, with another time.
+    land(club, opened | {"timestamp": EPOCH + 2})
     # These are events of their own.
     land(
         club,
-        opened | {"timestamp": EPOCH + 1},
+        opened | {"timestamp": EPOCH + 1, "sg_event_id": "e4"},
         told(second, "open", sg_event_id="e1"),
         told(first, "delivered"),
     )
     land(club, told(first, "click", url="https://a.example"), told(first, "click", url="https://b.example"))
 
-    assert load_provider_events(club.stores).events == 9
+    assert load_provider_events(club.stores).events == 10
     assert refresh_events(club.stores) == 6
     land(club, opened | {"sg_event_id": "e3"})
     load_provider_events(club.stores)
@@ -318,7 +320,7 @@ def test_no_address_reaches_the_lake_but_in_contacts(club):
             "select schema_name || '.' || table_name from duckdb_tables() where database_name = 'lake' "
             "and schema_name in ('raw', 'core', 'campaign', 'mart') order by all"
         ).fetchall()
-        assert len(tables) == 18
+        assert len(tables) == 21
         for (table,) in tables:
             if table != "core.contacts":
                 text = f"select t::varchar from {table} t"

@@ -78,10 +78,14 @@ create table if not exists campaign.decisions (
     send_id      varchar not null,
     contact_id   varchar not null,
     channel      varchar not null,
-    decision     varchar not null,  -- allowed, excluded
+    decision     varchar not null,  -- allowed, deferred, excluded
     rules        struct(rule_id varchar, version integer, evidence varchar)[] not null,
-    decided_at   timestamp with time zone not null
+    decided_at   timestamp with time zone not null,
+    not_before   timestamp with time zone,  -- of what is deferred: the first minute at which it may go
+    hours        varchar                    -- when the contact may be reached; null: at any time
 );
+alter table campaign.decisions add column if not exists not_before timestamp with time zone;
+alter table campaign.decisions add column if not exists hours varchar;
 
 -- Grain: one message (message_id). The plan: who gets what, when, through what. Append-only.
 create table if not exists campaign.messages (
@@ -96,8 +100,12 @@ create table if not exists campaign.messages (
     score        double not null,    -- personalization score, 0-1
     segments     integer,            -- SMS segments; null for e-mail
     due_at       timestamp with time zone not null,
-    planned_at   timestamp with time zone not null
+    planned_at   timestamp with time zone not null,
+    topic        varchar,            -- the type of message people choose by
+    hours        varchar             -- when the contact may be reached; null: at any time
 );
+alter table campaign.messages add column if not exists topic varchar;
+alter table campaign.messages add column if not exists hours varchar;
 
 -- Grain: one send. Its books as they were balanced last: lake, ledger and the providers' events.
 create table if not exists campaign.reconciliations (
@@ -128,13 +136,16 @@ create table if not exists core.outcomes (
     code                varchar,
     provider            varchar not null,
     provider_message_id varchar,
-    recorded_at         timestamp with time zone not null
+    recorded_at         timestamp with time zone not null,
+    load_id             bigint             -- of the run that loaded it, growing; outcome ids may come out of order
 );
+alter table core.outcomes add column if not exists load_id bigint;
 
--- Grain: one event as a provider told it, personal fields removed. Kept also when nothing matches it.
+-- Grain: one event as a provider told it, personal fields removed; told again, it is another row. Kept also when
+-- nothing matches it.
 create table if not exists raw.provider_events (
     landing_id          bigint not null,
-    position            integer not null,
+    position            integer not null,  -- in its webhook, from 0
     provider            varchar not null,
     received_at         timestamp with time zone not null,
     kind                varchar not null,
@@ -149,8 +160,16 @@ create table if not exists raw.provider_events (
     url                 varchar,
     user_agent          varchar,
     is_machine          boolean not null,
-    payload             varchar not null
+    payload             varchar not null,
+    load_id             bigint,            -- one number per commit of the loader, growing; null: loaded before it was kept
+    ip_key              varchar,           -- keyed hash of the client's address, hex
+    is_head             boolean,
+    is_prefetch         boolean
 );
+alter table raw.provider_events add column if not exists load_id bigint;
+alter table raw.provider_events add column if not exists ip_key varchar;
+alter table raw.provider_events add column if not exists is_head boolean;
+alter table raw.provider_events add column if not exists is_prefetch boolean;
 
 -- Grain: one webhook body (or part of one) that no parser understood, with the reason. The body stays in the ledger's landing.
 create table if not exists raw.event_rejects (
@@ -175,7 +194,93 @@ create table if not exists core.events (
     reason              varchar,
     code                varchar,
     url                 varchar,
-    verdict             varchar not null  -- human, machine, unknown
+    verdict             varchar not null,  -- human, machine, proxy, unknown
+    verdict_score       double,            -- 0 surely human … 1 surely machine; null: not scored
+    verdict_reasons     varchar[],
+    verdict_version     integer,           -- of the rules that scored it
+    user_agent          varchar,
+    ip_key              varchar,           -- keyed hash of the client's address, hex
+    is_head             boolean,
+    is_prefetch         boolean,
+    is_told_machine     boolean,           -- the provider said that no person did it
+    match               varchar,           -- how its message was found: message_id, provider_id, unmatched
+    load_id             bigint,            -- of the run that wrote the row, growing; whoever changes a row gives it a new one
+    provider_message_id varchar
+);
+alter table core.events add column if not exists verdict_score double;
+alter table core.events add column if not exists verdict_reasons varchar[];
+alter table core.events add column if not exists verdict_version integer;
+alter table core.events add column if not exists user_agent varchar;
+alter table core.events add column if not exists ip_key varchar;
+alter table core.events add column if not exists is_head boolean;
+alter table core.events add column if not exists is_prefetch boolean;
+alter table core.events add column if not exists is_told_machine boolean;
+alter table core.events add column if not exists match varchar;
+alter table core.events add column if not exists load_id bigint;
+alter table core.events add column if not exists provider_message_id varchar;
+
+-- Grain: one message of which an outcome or an event is known. Its furthest step, and when it made each.
+create table if not exists core.message_status (
+    message_id             varchar not null,
+    send_id                varchar,
+    contact_id             varchar,
+    channel                varchar,
+    organisation_id        varchar,
+    status                 varchar not null,
+    status_rank            tinyint not null,
+    accepted_at            timestamp with time zone,
+    sent_at                timestamp with time zone,
+    deferred_at            timestamp with time zone,
+    delivered_at           timestamp with time zone,
+    bounced_at             timestamp with time zone,
+    failed_at              timestamp with time zone,
+    first_opened_at        timestamp with time zone,
+    first_human_opened_at  timestamp with time zone,
+    first_clicked_at       timestamp with time zone,
+    first_human_clicked_at timestamp with time zone,
+    complained_at          timestamp with time zone,
+    unsubscribed_at        timestamp with time zone,
+    opens                  bigint not null,
+    human_opens            bigint not null,
+    clicks                 bigint not null,
+    human_clicks           bigint not null,
+    last_event_at          timestamp with time zone,
+    updated_at             timestamp with time zone not null
+);
+
+-- Grain: one business event (a purchase, a booking …) that was told, once per idempotency key.
+create table if not exists core.business_events (
+    event_id        varchar not null,
+    organisation_id varchar not null,
+    type            varchar not null,
+    contact_id      varchar,
+    occurred_at     timestamp with time zone not null,
+    received_at     timestamp with time zone not null,
+    value_micros    bigint,
+    currency        varchar,
+    properties      varchar not null,  -- JSON
+    idempotency_key varchar not null,
+    source          varchar not null
+);
+
+-- Grain: one business event credited to one message.
+create table if not exists core.conversions (
+    event_id            varchar not null,
+    message_id          varchar not null,
+    send_id             varchar not null,
+    contact_id          varchar not null,
+    organisation_id     varchar not null,
+    channel             varchar not null,
+    variant             varchar,
+    type                varchar not null,
+    occurred_at         timestamp with time zone not null,
+    touch_kind          varchar not null,
+    touched_at          timestamp with time zone not null,
+    seconds_since_touch bigint not null,
+    value_micros        bigint,
+    currency            varchar,
+    model               varchar not null,  -- last_touch
+    window_hours        integer not null
 );
 
 -- Grain: one contact that ever got a message.

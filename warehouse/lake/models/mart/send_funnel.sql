@@ -5,7 +5,7 @@ with audience as (
     select send_id, count(*) as audience from campaign.audiences group by send_id
 ),
 decided as (
-    select send_id, contact_id, bool_or(decision = 'allowed') as is_allowed
+    select send_id, contact_id, bool_or(decision <> 'excluded') as is_allowed
     from campaign.decisions group by send_id, contact_id
 ),
 excluded as (

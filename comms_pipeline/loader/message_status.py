@@ -1,0 +1,59 @@
+"""Where each message stands: its furthest step and the time of each. The definition is in `message_status.sql`.
+
+Only messages of which something is new are computed again, of all that is known of them: what was told first, twice or
+in parts makes no difference.
+"""
+
+from datetime import datetime
+
+import duckdb
+
+from comms_pipeline.lake.writer import LakeWriter
+from comms_pipeline.loader.core_events import since
+from comms_pipeline.loader.watermarks import NOTHING_YET, Mark, move_marks, next_load_id, read_mark
+from comms_pipeline.sqlfiles import named_queries
+from comms_pipeline.stores import Stores
+
+_QUERIES = "lake/queries/message_status.sql"
+
+
+def refresh_message_status(stores: Stores) -> int:
+    """Bring `core.message_status` up to what `core.events` and `core.outcomes` hold; returns the messages changed."""
+    with stores.lake.writer() as writer:
+        events = read_mark(writer.cursor, Mark.MESSAGE_STATUS_EVENTS)
+        outcomes = read_mark(writer.cursor, Mark.MESSAGE_STATUS_OUTCOMES)
+        touched = _touch(writer, events, outcomes)
+        upto = next_load_id(writer) - 1
+        if touched:
+            recompute_touched(writer.cursor, stores.now())
+        if upto > min(events, outcomes):
+            marks = dict.fromkeys((Mark.MESSAGE_STATUS_EVENTS, Mark.MESSAGE_STATUS_OUTCOMES), upto)
+            move_marks(writer, marks, stores.now())
+    return touched
+
+
+def rebuild_message_status(stores: Stores) -> int:
+    """Compute every message anew; returns how many there are. Gives the same rows as all the runs before."""
+    with stores.lake.writer() as writer:
+        touched = _touch(writer, NOTHING_YET, NOTHING_YET)
+        writer.cursor.execute("delete from core.message_status")
+        recompute_touched(writer.cursor, stores.now())
+    return touched
+
+
+def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime) -> None:
+    """Replace the rows of the messages in the temporary table `touched`, in the open transaction."""
+    sql = named_queries(_QUERIES)
+    cursor.execute(sql["remove_touched"])
+    cursor.execute(sql["add_touched"], {"now": now})
+    cursor.execute("drop table touched")
+
+
+def _touch(writer: LakeWriter, events: int, outcomes: int) -> int:
+    """Make `touched` of what is newer than these marks; returns the number of messages."""
+    sql = named_queries(_QUERIES)["touch_new"]
+    marks = {"events": events, "outcomes": outcomes}
+    conditions = {name: since(mark, name) for name, mark in marks.items()}
+    writer.cursor.execute(sql.format(**conditions), marks)
+    row = writer.cursor.execute("select count(*) from touched").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,83 @@
+-- core.message_status, for the messages of the temporary table `touched`.
+
+-- name: touch_new
+-- Messages of which outcomes or events have come since.
+create or replace temp table touched as
+select message_id from core.events
+where {events} and message_id is not null and match is distinct from 'unmatched'
+union
+select message_id from core.outcomes where {outcomes}
+
+-- name: remove_touched
+delete from core.message_status where message_id in (select message_id from touched)
+
+-- name: add_touched
+-- The furthest step is the status, whatever the order in which steps were told. Engagement comes after delivery, and
+-- what went wrong in the end after what looked well before it: a mailbox may take a message and bounce it later.
+insert into core.message_status by name
+with ranks (status, status_rank) as (
+    values ('planned', 0), ('unknown', 5), ('cancelled', 10), ('refused', 11), ('accepted', 20), ('sent', 30),
+           ('deferred', 40), ('delivered', 50), ('failed', 51), ('bounced', 52), ('opened', 60), ('clicked', 61),
+           ('unsubscribed', 70), ('complained', 71)
+), of_event (kind, status) as (
+    values ('queued', 'accepted'), ('sent', 'sent'), ('deferred', 'deferred'), ('delivered', 'delivered'),
+           ('rejected', 'failed'), ('failed', 'failed'), ('blocked', 'failed'), ('bounced', 'bounced'),
+           ('opened', 'opened'), ('clicked', 'clicked'), ('unsubscribed', 'unsubscribed'),
+           ('complained', 'complained')
+), of_outcome (outcome, status) as (
+    -- Deferred by us: it goes on waiting.
+    values ('deferred', 'planned'), ('unknown', 'unknown'), ('cancelled', 'cancelled'), ('refused', 'refused'),
+           ('accepted', 'accepted')
+), told as (
+    select message_id,
+           max(r.status_rank) as status_rank,
+           min(occurred_at) filter (s.status = 'accepted') as queued_at,
+           min(occurred_at) filter (s.status = 'sent') as sent_at,
+           min(occurred_at) filter (s.status = 'deferred') as deferred_at,
+           min(occurred_at) filter (s.status = 'delivered') as delivered_at,
+           min(occurred_at) filter (s.status = 'bounced') as bounced_at,
+           min(occurred_at) filter (s.status = 'failed') as failed_at,
+           min(occurred_at) filter (s.status = 'opened') as first_opened_at,
+           min(occurred_at) filter (s.status = 'opened' and verdict = 'human') as first_human_opened_at,
+           min(occurred_at) filter (s.status = 'clicked') as first_clicked_at,
+           min(occurred_at) filter (s.status = 'clicked' and verdict = 'human') as first_human_clicked_at,
+           min(occurred_at) filter (s.status = 'complained') as complained_at,
+           min(occurred_at) filter (s.status = 'unsubscribed') as unsubscribed_at,
+           count(*) filter (s.status = 'opened') as opens,
+           count(*) filter (s.status = 'opened' and verdict = 'human') as human_opens,
+           count(*) filter (s.status = 'clicked') as clicks,
+           count(*) filter (s.status = 'clicked' and verdict = 'human') as human_clicks,
+           max(occurred_at) as last_event_at,
+           max(send_id) as send_id, max(contact_id) as contact_id, max(channel) as channel,
+           max(organisation_id) as organisation_id
+    from core.events e
+    semi join touched using (message_id)
+    left join of_event s on s.kind = e.kind
+    left join ranks r on r.status = s.status
+    where match is distinct from 'unmatched'
+    group by message_id
+), answered as (
+    select message_id, arg_max(r.status_rank, outcome_id) as status_rank, max(send_id) as send_id,
+           min(recorded_at) filter (o.status = 'accepted') as accepted_at
+    from core.outcomes o
+    semi join touched using (message_id)
+    left join of_outcome s on s.outcome = o.status
+    left join ranks r on r.status = s.status
+    group by message_id
+), planned as (
+    select message_id, send_id, contact_id, channel from campaign.messages semi join touched using (message_id)
+)
+select message_id, coalesce(m.send_id, a.send_id, t.send_id) as send_id,
+       coalesce(m.contact_id, t.contact_id) as contact_id, coalesce(m.channel, t.channel) as channel,
+       coalesce(n.organisation_id, t.organisation_id) as organisation_id,
+       r.status, r.status_rank,
+       coalesce(a.accepted_at, t.queued_at) as accepted_at,
+       t.sent_at, t.deferred_at, t.delivered_at, t.bounced_at, t.failed_at, t.first_opened_at, t.first_human_opened_at,
+       t.first_clicked_at, t.first_human_clicked_at, t.complained_at, t.unsubscribed_at,
+       coalesce(t.opens, 0) as opens, coalesce(t.human_opens, 0) as human_opens, coalesce(t.clicks, 0) as clicks,
+       coalesce(t.human_clicks, 0) as human_clicks, t.last_event_at, $now::timestamptz as updated_at
+from told t
+full join answered a using (message_id)
+left join planned m using (message_id)
+left join campaign.sends n on n.send_id = coalesce(m.send_id, a.send_id, t.send_id)
+join ranks r on r.status_rank = coalesce(greatest(t.status_rank, a.status_rank), 0)
