@@ -16,7 +16,7 @@ $(VENV)/.stamp: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || "$(BIN)/python" -m pip install --quiet --disable-pip-version-check "uv>=0.9"
 	@echo "Installing what requirements.lock lists (the first time takes a minute or two)"
-	@"$(BIN)/uv" pip sync --quiet --python "$(BIN)/python" --require-hashes requirements.lock
+	@"$(BIN)/uv" pip sync --quiet --compile-bytecode --python "$(BIN)/python" --require-hashes requirements.lock
 	@"$(BIN)/uv" pip install --quiet --python "$(BIN)/python" --no-deps --no-build-isolation --editable .
 	@touch $@
 

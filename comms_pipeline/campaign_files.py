@@ -21,14 +21,12 @@ from comms_pipeline.builtin_templates import (
     builtin_names,
     builtin_source,
 )
-from comms_pipeline.domain.campaign import (
-    CAMPAIGN_KEYS,
-    CampaignSpec,
-    Organisation,
-)
+from comms_pipeline.domain.campaign import CAMPAIGN_KEYS, CampaignSpec
 from comms_pipeline.domain.errors import InvalidCampaign, InvalidSegment
+from comms_pipeline.domain.message import GENERAL_TOPIC
+from comms_pipeline.domain.organisation import ORGANISATION_KEYS, Organisation
 from comms_pipeline.domain.template_sources import one_line_files, template_references
-from comms_pipeline.domain.validation import close_match, faults, keys_of
+from comms_pipeline.domain.validation import KnownKeys, close_match, faults, nearest
 from comms_pipeline.domain.yaml_marks import MarkedYaml, YamlSyntaxError, parse_yaml
 
 ORGANISATION_FILE = "organisation.yaml"
@@ -117,12 +115,12 @@ def load_campaign(path: Path) -> CampaignFile:
 
 
 def load_organisation(path: Path) -> Organisation:
-    """Read an `organisation.yaml`: `id`, `name`, `postal_address`. Raises `InvalidCampaignFiles`."""
+    """Read an `organisation.yaml`. Raises `InvalidCampaignFiles`; culprits are `file:line`."""
     document = _document(path)
     try:
         return Organisation.model_validate(document.value)
     except ValidationError as error:
-        raise _invalid(path, document, error, {"": keys_of(Organisation)}) from None
+        raise _invalid(path, document, error, ORGANISATION_KEYS) from None
 
 
 def _single(culprit: str, problem: str, fix: str) -> InvalidCampaignFiles:
@@ -158,9 +156,9 @@ def _invalid(
     path: Path,
     document: MarkedYaml,
     error: ValidationError,
-    known_keys: Mapping[str, frozenset[str]] | None = None,
+    known_keys: KnownKeys = CAMPAIGN_KEYS,
 ) -> InvalidCampaignFiles:
-    found = faults(error, known_keys or CAMPAIGN_KEYS)
+    found = faults(error, known_keys)
     lines = [document.line(fault.path) for fault in found]
     return InvalidCampaignFiles(
         [
@@ -177,6 +175,11 @@ def _mismatches(
         problem = f"organisation '{spec.organisation}' is not the one of {ORGANISATION_FILE}"
         culprit = f"{path}:{document.line(['organisation'])}"
         yield InvalidCampaign(culprit, problem, f"Write {organisation.id}")
+    # Without the file beside it, the organisation's topics are nobody's to know here.
+    elif organisation and spec.topic not in (known := {GENERAL_TOPIC, *organisation.topics}):
+        problem = f"topic '{spec.topic}' is not in {ORGANISATION_FILE}"
+        fix = nearest(spec.topic, known) if organisation.topics else "Add 'topics:' to it"
+        yield InvalidCampaign(f"{path}:{document.line(['topic'])}", problem, fix)
     try:
         compile_audience(spec.audience, spec.organisation)
     except InvalidSegment as error:

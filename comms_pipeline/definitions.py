@@ -2,11 +2,13 @@
 
 import dagster as dg
 
-from comms_pipeline.assets import analytics, campaign, checks, contacts, events, reconciliation
+from comms_pipeline.assets import analytics, campaign, checks, contacts, events, queue_health, reconciliation
 from comms_pipeline.assets.ledger import LEDGER_ASSETS
 from comms_pipeline.jobs import ASSET_JOBS
 from comms_pipeline.ops.dispatch import dispatch_asset
 from comms_pipeline.ops.maintenance import maintenance_job
+from comms_pipeline.ops.replay import replay_job
+from comms_pipeline.ops.retention import provider_erasure_job, retention_job
 from comms_pipeline.resources.stores import build_resources
 from comms_pipeline.schedules import SCHEDULES
 from comms_pipeline.sensors import SENSORS
@@ -21,8 +23,8 @@ def build_definitions(settings: Settings, overrides: dict[str, object] | None = 
             dispatch_asset,
             *LEDGER_ASSETS,
         ],
-        asset_checks=dg.load_asset_checks_from_modules([checks]),
-        jobs=[*ASSET_JOBS, maintenance_job],
+        asset_checks=dg.load_asset_checks_from_modules([checks, queue_health]),
+        jobs=[*ASSET_JOBS, maintenance_job, retention_job, provider_erasure_job, replay_job],
         schedules=SCHEDULES,
         sensors=SENSORS,
         resources={**build_resources(settings), **(overrides or {})},

@@ -34,6 +34,7 @@ load_events = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         vocabulary.PROVIDER_EVENTS,
         vocabulary.EVENTS,
+        vocabulary.MESSAGE_STATUS,
         vocabulary.ENGAGEMENT,
         vocabulary.CHANNEL_AFFINITY,
         vocabulary.SEND_HOURS,

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import dagster as dg
 
 from comms_pipeline.jobs import load_events, refresh_report
-from comms_pipeline.ledger import sends
+from comms_pipeline.ledger import erasure, sends
 from comms_pipeline.ops.maintenance import maintenance_job
+from comms_pipeline.ops.retention import provider_erasure_job, retention_job
 from comms_pipeline.resources.stores import StoresResource
 
 _RECENT = 200
@@ -49,4 +50,29 @@ weekly_maintenance = dg.ScheduleDefinition(
     description="Housekeeping in the quiet hours: Sundays at 03:00 UTC.",
 )
 
-SCHEDULES = [nightly_marts, nightly_reports, weekly_maintenance]
+daily_retention = dg.ScheduleDefinition(
+    name="daily_retention",
+    job=retention_job,
+    cron_schedule="0 4 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Delete personal data whose term is over.",
+)
+
+
+@dg.schedule(
+    name="provider_erasures",
+    job=provider_erasure_job,
+    cron_schedule="* * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Have providers erase on their side whom we have erased on ours.",
+)
+def provider_erasures(stores: StoresResource) -> dg.RunRequest | dg.SkipReason:
+    """A run only when something is due."""
+    with stores.ledger() as ledger:
+        _, due = erasure.provider_erasures_waiting(ledger)
+    return dg.RunRequest() if due else dg.SkipReason("no erasure is due")
+
+
+SCHEDULES = [nightly_marts, nightly_reports, weekly_maintenance, daily_retention, provider_erasures]

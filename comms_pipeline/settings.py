@@ -6,6 +6,7 @@ in `COMMS_HOME`, which `comms init` fills with generated keys.
 
 import os
 import re
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from comms_pipeline.domain.errors import InvalidSettings
+from comms_pipeline.domain.prices import Price, parse_prices
 from comms_pipeline.domain.rate import Rate
 
 if TYPE_CHECKING:
@@ -103,6 +105,28 @@ def _rates(value: object) -> dict[str, Rate]:
     return rates
 
 
+def _warm_up(value: object) -> dict[str, date]:
+    """`email:sendgrid=2026-12-01, email:smtp=2026-12-05`: the first day of each lane's warm-up."""
+    if isinstance(value, dict):
+        return value
+    starts: dict[str, date] = {}
+    for entry in filter(None, (part.strip() for part in str(value or "").split(","))):
+        match = re.fullmatch(r"(\w+:\w+)=([0-9]{4}-[0-9]{2}-[0-9]{2})", entry)
+        if match is None:
+            raise ValueError(f"'{entry[:80]}' is no lane and day; write e.g. email:sendgrid=2026-12-01")
+        if match[1] in starts:
+            raise ValueError(f"lane {match[1]} is there twice")
+        try:
+            starts[match[1]] = date.fromisoformat(match[2])
+        except ValueError:
+            raise ValueError(f"there is no day {match[2]}") from None
+    return starts
+
+
+def _prices(value: object) -> object:
+    return parse_prices(value) if isinstance(value, str) else value
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -147,6 +171,9 @@ class Settings(BaseSettings):
     )
     sendgrid_api_key: SecretStr = SecretStr("")
     sendgrid_base_url: HttpUrl = "https://api.sendgrid.com"
+    events_key: SecretStr = Field(
+        default=SecretStr(""), description="What callers of POST /events must show; empty closes it."
+    )
     sendgrid_webhook_key: str = Field(default="", description="SendGrid's public verification key, base64.")
     resend_api_key: SecretStr = SecretStr("")
     resend_base_url: HttpUrl = "https://api.resend.com"
@@ -182,6 +209,16 @@ class Settings(BaseSettings):
     rates: Annotated[dict[str, Rate], NoDecode, BeforeValidator(_rates)] = Field(
         default_factory=dict,
         description="Requests per second and burst by lane, e.g. `sms:twilio=5/50`; the rest as the provider allows.",
+    )
+
+    warm_up: Annotated[dict[str, date], NoDecode, BeforeValidator(_warm_up)] = Field(
+        default_factory=dict,
+        description="First day of a lane's warm-up, e.g. `email:sendgrid=2026-12-01`; few messages a day from then on.",
+    )
+
+    prices: Annotated[dict[str, Price], NoDecode, BeforeValidator(_prices)] = Field(
+        default_factory=dict,
+        description="What a message (of SMS: a segment) costs by lane: `sms:twilio=0.0083 USD, email:smtp=0 EUR`.",
     )
 
     @property

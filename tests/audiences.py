@@ -55,7 +55,7 @@ class Club:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(rows)
-        described = {"organisation": self.id, "consent": {"source": "form"}} | mapping
+        described = {"organisation": self.id, "consent": {"source": "form", "kind": "written"}} | mapping
         mapped = path.with_suffix(".map.yaml")
         mapped.write_text(json.dumps(described), encoding="utf-8")
         return import_contacts(self.stores, path, mapped)

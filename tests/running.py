@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from comms_pipeline.definitions import build_definitions
+from comms_pipeline.domain.consent import ConsentKind
 from comms_pipeline.ledger import sends
 from comms_pipeline.loader.contacts import import_contacts
 from comms_pipeline.partitions import SENDS
@@ -20,6 +21,7 @@ GALLERY = {
     "open-day.yaml": """
 id: open-day
 organisation: gallery
+class: transactional
 audience: {everyone: true}
 channels: [email, sms]
 sender: {from_email: office@gallery.example, from_name: The Gallery}
@@ -106,7 +108,13 @@ class Dagster:
         """Import rows (CSV with a header) as contacts of the gallery."""
         path = folder / "visitors.csv"
         path.write_text(rows, encoding="utf-8")
-        import_contacts(self.stores, path, organisation="gallery", consent_source="guest book")
+        import_contacts(
+            self.stores,
+            path,
+            organisation="gallery",
+            consent_source="guest book",
+            consent_kind=ConsentKind.EXPRESS,
+        )
 
     def apply_gallery(self, folder: Path) -> None:
         """Write the gallery's campaigns into a folder and apply them."""

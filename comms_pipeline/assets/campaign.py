@@ -41,13 +41,14 @@ def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Ma
     group_name=vocabulary.SENDING_GROUP,
     owners=vocabulary.OPERATIONS,
     kinds=vocabulary.LAKE_KINDS,
-    description="Who may be reached: one decision per contact and channel, with every rule that spoke against it, "
-    "its version and its evidence.",
+    description="Who may be reached, and when: one decision per contact and channel, with every rule that spoke "
+    "against it, its version and its evidence. A campaign that breaks a blocking rule stops here.",
 )
 def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.MaterializeResult:
-    """Run all rules over the whole audience."""
+    """Check the campaign, then run all rules over the whole audience."""
     send = stages.context_of(stores, context.partition_key)
     with stages.failing(stores, send.send.send_id):
+        check = stages.require_clean(stores, send)
         decisions = stages.write_decisions(stores, send)
     with stores.lake.reader() as cursor:
         exclusions = stages.exclusions(cursor, send.send.send_id)
@@ -55,6 +56,11 @@ def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg
         metadata={
             "dagster/partition_row_count": int(decisions["contacts"].sum()),
             "decisions": counts_table(decisions),
+            "compliance_score": check.score,
+            "compliance_findings": dg.MetadataValue.md(
+                "\n".join(f"- {item.rule.id}: {item.found}. {item.rule.fix}" for item in check.failed)
+                or "none"
+            ),
             "exclusions_by_rule": counts_table(exclusions),
         }
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from comms_pipeline import vocabulary
+from comms_pipeline.domain.consent import ConsentKind
 from comms_pipeline.loader.contacts import import_contacts
 from comms_pipeline.resources.stores import StoresResource
 
@@ -16,6 +17,7 @@ class ContactFile(dg.Config):
     mapping: str | None = None
     organisation: str | None = None
     consent: str | None = None
+    consent_kind: str = ConsentKind.UNSTATED.value
 
 
 @dg.asset(
@@ -36,6 +38,7 @@ def contacts(
         Path(config.mapping) if config.mapping else None,
         organisation=config.organisation,
         consent_source=config.consent,
+        consent_kind=ConsentKind(config.consent_kind),
         progress=lambda rows: context.log.info(f"{rows:,} rows read"),
     )
     return dg.MaterializeResult(

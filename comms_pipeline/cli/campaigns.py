@@ -1,4 +1,4 @@
-"""`comms campaigns …` and `comms send`. Planning lives in `planning`, runs in Dagster."""
+"""`comms campaigns …` and `comms send`. Planning lives in `planning`, runs in Dagster, plans print in `plans`."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from rich.markup import escape
 from comms_pipeline.cli.console import err, out, step, table
 from comms_pipeline.cli.installation import dagster_home
 from comms_pipeline.cli.opened import open_stores
+from comms_pipeline.cli.plans import plan  # also offered as `campaigns plan`
 from comms_pipeline.domain.errors import InvalidCampaign
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.ledger import sends
@@ -60,38 +61,6 @@ def list_campaigns() -> None:
             for c in found
         ],
     )
-
-
-def plan(campaign: Annotated[str, typer.Argument(help="The campaign's id.")]) -> None:
-    """Dry run: who would get what, and why others would not. Writes and sends nothing."""
-    from comms_pipeline.planning.dry_run import dry_run
-
-    stores = open_stores()
-    with step(f"Planning {campaign}"):
-        result = dry_run(stores, campaign)
-    table(
-        f"{campaign}: {result.audience:,} contacts in the audience",
-        ["", "contacts"],
-        [
-            ("excluded", result.excluded),
-            *(
-                (f"message by {channel}", count)
-                for channel, count in result.planned.by_channel.select("channel", "messages").iter_rows()
-            ),
-        ],
-    )
-    if result.exclusions:
-        table("Why excluded", ["rule", "evidence", "contacts"], result.exclusions)
-    if segments := result.planned.by_channel["segments"].sum():
-        out.print(f"SMS segments: {segments:,}")
-    if result.planned.missing.height:
-        table(
-            "What templates read and contacts lack",
-            ["variable", "contacts without", "filled by a fallback"],
-            result.planned.missing.iter_rows(),
-        )
-    for warning in result.planned.warnings:
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 
 
 def send(

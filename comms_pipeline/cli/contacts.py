@@ -7,6 +7,7 @@ import typer
 
 from comms_pipeline.cli.console import out, step, table
 from comms_pipeline.cli.opened import open_stores
+from comms_pipeline.domain.consent import ConsentKind
 
 _REASONS_SHOWN = 12
 
@@ -20,6 +21,9 @@ def import_contacts(
     consent: Annotated[
         str | None, typer.Option(help="Where their consent comes from; needed without a mapping.")
     ] = None,
+    consent_kind: Annotated[
+        ConsentKind, typer.Option(help="What kind of consent that is; rules ask for it.")
+    ] = ConsentKind.UNSTATED,
 ) -> None:
     """Import contacts, whole or not at all. Importing the same file again changes nothing."""
     from comms_pipeline.loader.contacts import import_contacts as run
@@ -39,6 +43,7 @@ def import_contacts(
             mapping,
             organisation=organisation,
             consent_source=consent,
+            consent_kind=consent_kind,
             progress=show,
         )
     out.print(

@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from comms_pipeline.cli import campaigns, contacts, demo, health, sends, services, templates, warehouse
+from comms_pipeline.cli import (
+    campaigns,
+    compliance,
+    contacts,
+    demo,
+    events,
+    health,
+    lists,
+    plans,
+    privacy,
+    sends,
+    services,
+    templates,
+    warehouse,
+    why,
+)
 from comms_pipeline.cli.console import err
 from comms_pipeline.domain.errors import CommsError
 
@@ -23,6 +38,11 @@ import_app = typer.Typer(help="Bring data in.", no_args_is_help=True)
 sends_app = typer.Typer(help="Sends: list, pause, resume, cancel.", no_args_is_help=True)
 dead_app = typer.Typer(help="Messages whose every attempt failed in passing.", no_args_is_help=True)
 quotas_app = typer.Typer(help="How many messages may go per hour or day.", no_args_is_help=True)
+events_app = typer.Typer(help="Who opened and clicked, and what messages brought.", no_args_is_help=True)
+suppressions_app = typer.Typer(help="Whom we must not reach.", no_args_is_help=True)
+consents_app = typer.Typer(help="Who agreed to what.", no_args_is_help=True)
+do_not_call_app = typer.Typer(help="National do-not-call registries.", no_args_is_help=True)
+privacy_app = typer.Typer(help="A person's copy of their data, and erasure with proof.", no_args_is_help=True)
 db_app = typer.Typer(help="The embedded Postgres.", no_args_is_help=True)
 serve_app = typer.Typer(help="Run one service in the foreground (`comms up` runs all).", no_args_is_help=True)
 app.add_typer(campaigns_app, name="campaigns")
@@ -31,6 +51,11 @@ app.add_typer(sends_app, name="sends")
 app.add_typer(dead_app, name="dead-letters")
 app.add_typer(quotas_app, name="quotas")
 app.add_typer(import_app, name="import")
+app.add_typer(events_app, name="events")
+app.add_typer(suppressions_app, name="suppressions")
+app.add_typer(consents_app, name="consents")
+app.add_typer(do_not_call_app, name="do-not-call")
+app.add_typer(privacy_app, name="privacy")
 app.add_typer(db_app, name="db")
 app.add_typer(serve_app, name="serve")
 
@@ -47,10 +72,14 @@ sends_app.command("list")(sends.list_sends)
 sends_app.command("pause")(sends.pause)
 sends_app.command("resume")(sends.resume)
 sends_app.command("cancel")(sends.cancel)
+sends_app.command("resend")(sends.resend)
 dead_app.command("list")(sends.dead_letters)
 dead_app.command("retry")(sends.retry_dead)
 quotas_app.command("list")(sends.list_quotas)
 quotas_app.command("set")(sends.set_quota)
+privacy_app.command("export")(privacy.export)
+privacy_app.command("erase")(privacy.erase)
+app.command("why")(why.why)
 app.command("query")(warehouse.query)
 app.command("shell")(warehouse.shell)
 app.command("up")(services.up)
@@ -58,11 +87,24 @@ app.command("down")(services.down)
 app.command("clean")(services.clean)
 campaigns_app.command("apply")(campaigns.apply)
 campaigns_app.command("list")(campaigns.list_campaigns)
-campaigns_app.command("plan")(campaigns.plan)
+campaigns_app.command("plan")(plans.plan)
+campaigns_app.command("check")(compliance.check)
+suppressions_app.command("list")(lists.list_suppressions)
+suppressions_app.command("add")(lists.add_suppression)
+suppressions_app.command("lift")(lists.lift_suppression)
+suppressions_app.command("import")(lists.import_suppressions)
+suppressions_app.command("export")(lists.export_suppressions)
+consents_app.command("import")(lists.import_consents)
+do_not_call_app.command("import")(lists.import_do_not_call)
+do_not_call_app.command("list")(lists.list_do_not_call)
 templates_app.command("list")(templates.list_templates)
 templates_app.command("check")(templates.check)
 templates_app.command("preview")(templates.preview)
 import_app.command("contacts")(contacts.import_contacts)
+import_app.command("events")(events.import_events)
+events_app.command("verdicts")(events.show_verdicts)
+events_app.command("rescore")(events.rescore)
+events_app.command("conversions")(events.show_conversions)
 db_app.command("start")(services.start_database_command)
 db_app.command("stop")(services.stop_database)
 serve_app.command("web")(services.web)

@@ -10,6 +10,7 @@ import typer
 
 from comms_pipeline.cli.console import out, table
 from comms_pipeline.cli.opened import open_stores
+from comms_pipeline.dispatch import alerts
 from comms_pipeline.dispatch import operations as dispatch
 from comms_pipeline.domain.errors import CommsError, NotFound
 from comms_pipeline.ledger import limits, operations, sends
@@ -18,6 +19,7 @@ _SENDS_SHOWN = 50
 _SCOPE = re.compile(r"all|(?:channel|lane|organisation):[a-z0-9:-]+")
 _SCOPE_HELP = "`all`, `channel:sms`, `lane:email:sendgrid` or `organisation:NAME`."
 _URGENT = 1
+_STYLES = {alerts.Severity.ERROR: "red", alerts.Severity.WARNING: "yellow"}
 
 SendId = Annotated[str, typer.Argument(help="The send's id; see `comms sends list`.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit trail.")]
@@ -81,6 +83,31 @@ def cancel(send: SendId, reason: Reason = "by hand") -> None:
     out.print(f"{send} is cancelled: {cancelled:,} messages will not be sent")
 
 
+def resend(
+    send: SendId,
+    contact: Annotated[list[str] | None, typer.Option("--contact", help="This contact's id.")] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Whose message was refused.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Whose message met faults to the end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise only say how many.")] = False,
+) -> None:
+    """Send again, on purpose, to some of those whom a complete send had in its plan. They may get it twice."""
+    from comms_pipeline.planning import resending
+    from comms_pipeline.planning.resending import Whom
+
+    if [bool(contact), refused, dead].count(True) != 1:
+        raise NotPossible("resend", "it must be clear to whom", "Pass one of --contact, --refused and --dead")
+    whom = Whom.REFUSED if refused else Whom.DEAD if dead else Whom.CONTACTS
+    stores = open_stores()
+    chosen = resending.choose(stores, send, whom, contact or [])
+    if not chosen:
+        out.print(f"{send}: there is nobody to send to again")
+    elif not yes:
+        out.print(f"{send}: {len(chosen):,} contacts would be sent to again; --yes does it")
+    else:
+        created = resending.order(stores, send, chosen, actor=_actor())
+        out.print(f"{created}: {len(chosen):,} contacts are sent to again; `comms up` starts it")
+
+
 def stop(scope: Scope, reason: Reason = "by hand") -> None:
     """Kill switch: send nothing more of a scope until `comms start`, whatever the campaign."""
     _require_scope(scope)
@@ -101,13 +128,14 @@ def start(scope: Scope) -> None:
 
 
 def queue() -> None:
-    """What waits, is under way, in doubt and dead, per lane; the kill switches that are on."""
+    """What waits, is under way, in doubt and dead, per lane; the kill switches that are on; what to look at."""
     from rich.markup import escape
 
     stores = open_stores()
     with stores.ledger() as ledger:
         rows = operations.queue(ledger)
         stops = operations.stops(ledger)
+        found = alerts.findings(ledger)
     table(
         None,
         ["lane", "status", "batches", "messages", "oldest, s", "average, s"],
@@ -127,6 +155,12 @@ def queue() -> None:
         out.print(
             f"[bold]stopped[/bold] {each.scope} since {each.stopped_at:%Y-%m-%d %H:%M}: {escape(each.reason)}"
         )
+    for finding in found:
+        style = _STYLES[finding.severity]
+        what = escape(
+            f"{finding.subject}: {finding.what}, since {finding.since:%Y-%m-%d %H:%M}. {finding.fix}."
+        )
+        out.print(f"[{style}]{finding.severity}[/{style}] {what}")
 
 
 def dead_letters(send: OfSend = None) -> None:
@@ -213,6 +247,7 @@ def worker(
             providers=lambda: Providers(stores.settings),
             lanes=lanes,
             least_priority=LEAST_PRIORITY if every else _URGENT,
+            warming_up=stores.settings.warm_up,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, running.stop)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationError
 
+from comms_pipeline.domain.consent import ConsentKind
 from comms_pipeline.domain.errors import InvalidContactFile
 from comms_pipeline.domain.fields import SingleLine, Slug
 from comms_pipeline.domain.validation import Fault, Strict, fault, faults, keys_of
@@ -29,15 +30,6 @@ class Target(StrEnum):
     COUNTRY = "country"
     REGION = "region"
     POSTCODE = "postcode"
-
-
-class ConsentKind(StrEnum):
-    """On what ground the people of a file may be written to (CASL, PECR reg 22)."""
-
-    EXPRESS = "express"
-    IMPLIED = "implied"
-    SOFT_OPT_IN = "soft_opt_in"
-    UNSTATED = "unstated"
 
 
 def _region(value: str) -> str:
@@ -71,12 +63,16 @@ def _all_or_each(value: object) -> object:
 Expression = Annotated[str, Field(min_length=1, max_length=10_000)]
 
 
+def _hyphenated(value: object) -> object:
+    return value.replace("_", "-") if isinstance(value, str) else value
+
+
 class Consent(Strict):
     """Where the permission to write to these people comes from. `at` is when it was given, if known."""
 
     source: SingleLine
     at: Annotated[datetime, AfterValidator(_with_offset)] | None = None
-    kind: ConsentKind = ConsentKind.UNSTATED
+    kind: Annotated[ConsentKind, BeforeValidator(_hyphenated)] = ConsentKind.UNSTATED
 
 
 class Columns(Strict):

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from comms_pipeline.domain.campaign_templates import (
     ChannelTemplates,
@@ -20,24 +29,17 @@ from comms_pipeline.domain.campaign_templates import (
     overlaid,
 )
 from comms_pipeline.domain.fields import EmailAddress, Language, SingleLine, Slug, SmsFrom
-from comms_pipeline.domain.message import Channel, MessageClass
+from comms_pipeline.domain.message import GENERAL_TOPIC, Channel, MessageClass
 from comms_pipeline.domain.schedule import SCHEDULE_KEYS, Schedule
 from comms_pipeline.domain.segment import SEGMENT_KEYS, Audience, FieldPath
-from comms_pipeline.domain.validation import KnownKeys, Strict, fault, keys_of, nearest
+from comms_pipeline.domain.sending_hours import SendingHours
+from comms_pipeline.domain.validation import KnownKeys, Strict, fault, keys_of, nearest, single_line
 
 MAX_BATCH_SIZE = 1_000
 """Recipients SendGrid takes in one request."""
 
 # Strict: false must not become 0, nor 1 true.
 Fallback = StrictBool | StrictInt | StrictFloat | StrictStr
-
-
-class Organisation(Strict):
-    """Whose contacts and campaigns these are; `organisation.yaml`."""
-
-    id: Slug
-    name: SingleLine
-    postal_address: str = ""
 
 
 class Sender(Strict):
@@ -79,6 +81,14 @@ class CampaignSpec(Strict):
     id: Slug
     organisation: Slug
     message_class: MessageClass = Field(default=MessageClass.MARKETING, alias="class")
+    emergency_reason: Annotated[str, Field(max_length=200), AfterValidator(single_line)] = Field(
+        default="", validate_default=True
+    )
+    """Why an emergency may reach people at any hour; stands in the audit trail."""
+    topic: Slug = GENERAL_TOPIC
+    """The type of message, one of the organisation's; people may want one and not another."""
+    adult: StrictBool = False
+    """Whether it is sexually oriented material, which its subject must say."""
     description: str = ""
     audience: Audience
     channels: tuple[Channel, ...]
@@ -98,7 +108,24 @@ class CampaignSpec(Strict):
     tracking: Tracking = Tracking.PROVIDER
     fallbacks: Mapping[FieldPath, Fallback] = {}
     schedule: Schedule | None = None
+    hours: SendingHours | None = None
+    """When it may reach people; None: whenever rules allow."""
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] = MAX_BATCH_SIZE
+
+    @field_validator("emergency_reason")
+    @classmethod
+    def _for_emergencies(cls, value: str, info: ValidationInfo) -> str:
+        is_emergency = info.data.get("message_class") is MessageClass.EMERGENCY
+        if is_emergency and not value.strip():
+            raise fault(
+                "an emergency needs a reason", "Add 'emergency_reason:'; it goes into the audit trail"
+            )
+        if value and not is_emergency and "message_class" in info.data:
+            raise fault(
+                f"a {info.data['message_class']} campaign gives a reason for an emergency",
+                "Remove 'emergency_reason:', or write class: emergency",
+            )
+        return value.strip()
 
     @field_validator("channels")
     @classmethod
@@ -242,6 +269,7 @@ CAMPAIGN_KEYS: KnownKeys = {
     "variants": keys_of(Variant),
     "translations": keys_of(TemplateOverrides),
     "send_time": keys_of(SendTime),
+    "hours": keys_of(SendingHours),
     **SEGMENT_KEYS,
     **SCHEDULE_KEYS,
 }

@@ -68,6 +68,7 @@ def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str)
             stores.providers,
             lane=lane,
             send_id=context.partition_key,
+            warming_up=stores.settings.warm_up,
             on_progress=reporter.log,
         )
     except CommsError as error:

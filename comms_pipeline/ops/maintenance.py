@@ -3,7 +3,7 @@
 import dagster as dg
 
 from comms_pipeline.lake.maintain import maintain
-from comms_pipeline.ledger import feeds, limits, operations, windows
+from comms_pipeline.ledger import caps, feeds, limits, operations, windows
 from comms_pipeline.ledger.feeds import Feed
 from comms_pipeline.loader.watermarks import read_watermark
 from comms_pipeline.resources.stores import StoresResource
@@ -32,6 +32,7 @@ def tidy_stores(context: dg.OpExecutionContext, config: MaintenanceConfig, store
             )
             deleted["inbound"] = windows.purge(ledger)
             deleted["quota_periods"] = limits.purge(ledger)
+            deleted["recent_messages"] = caps.purge(ledger)
     maintain(stores.lake, now=stores.now())
     context.add_output_metadata(
         {

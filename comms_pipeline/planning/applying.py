@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from comms_pipeline.campaign_files import CampaignFile, load_folder
 from comms_pipeline.domain.campaign import digest
-from comms_pipeline.domain.errors import InvalidCampaign, TemplateError
+from comms_pipeline.domain.errors import InvalidCampaign, NotFound, TemplateError
+from comms_pipeline.domain.organisation import Organisation
 from comms_pipeline.domain.schedule import Once
-from comms_pipeline.ledger import sends
-from comms_pipeline.ledger.sends import Organisation
+from comms_pipeline.domain.tiers import TIER_LIMITS, Tier
+from comms_pipeline.ledger import caps, limits, sends
 from comms_pipeline.planning.occurrences import send_id_of
 from comms_pipeline.planning.templates import TemplateProblems, compile_campaign
 from comms_pipeline.stores import Stores
@@ -36,14 +39,7 @@ def apply_folder(stores: Stores, folder: Path) -> list[Applied]:
     applied = []
     with stores.ledger() as ledger, ledger.transaction():
         if loaded.organisation is not None:
-            sends.put_organisation(
-                ledger,
-                Organisation(
-                    organisation_id=loaded.organisation.id,
-                    name=loaded.organisation.name,
-                    postal_address=loaded.organisation.postal_address,
-                ),
-            )
+            _put_organisation(ledger, loaded.organisation)
         for campaign in loaded.campaigns:
             spec = campaign.spec
             version, is_new = sends.apply_campaign(
@@ -71,6 +67,34 @@ def apply_folder(stores: Stores, folder: Path) -> list[Applied]:
     if not applied:
         raise InvalidCampaign(str(folder), "it holds no campaign", "Add a YAML file with an 'id:'")
     return applied
+
+
+def _put_organisation(ledger: psycopg.Connection, organisation: Organisation) -> None:
+    """Store what its file says, with its caps and the quotas of its tier."""
+    previous = _stored_tier(ledger, organisation.id)
+    sends.put_organisation(
+        ledger,
+        sends.Organisation(
+            organisation_id=organisation.id,
+            name=organisation.name,
+            postal_address=organisation.postal_address,
+            spec=organisation.rules(),
+        ),
+    )
+    caps.put_caps(ledger, organisation.id, [each.cap for each in organisation.caps], actor="apply")
+    # Without a tier, quotas that an operator has set by hand stay; those of an earlier tier go.
+    if organisation.tier is not Tier.UNLIMITED or previous is not Tier.UNLIMITED:
+        allowed = TIER_LIMITS[organisation.tier]
+        scope = f"organisation:{organisation.id}"
+        limits.put_quota(ledger, scope, "hour", allowed.per_hour)
+        limits.put_quota(ledger, scope, "day", allowed.per_day)
+
+
+def _stored_tier(ledger: psycopg.Connection, organisation_id: str) -> Tier:
+    try:
+        return sends.get_organisation(ledger, organisation_id).tier
+    except NotFound:
+        return Tier.UNLIMITED
 
 
 def _require_compiling(campaigns: Iterable[CampaignFile]) -> None:

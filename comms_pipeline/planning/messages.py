@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from comms_pipeline.domain.campaign import ChannelChoice
+from comms_pipeline.domain.hours import first_open_column
 from comms_pipeline.domain.message import Channel, message_ids
 from comms_pipeline.domain.schedule import Recurring
 from comms_pipeline.domain.sms import segments_expr
@@ -29,6 +30,9 @@ from comms_pipeline.planning.templates import check_variables
 from comms_pipeline.planning.variables import OWN_COLUMNS, coverage
 from comms_pipeline.providers.registry import Providers
 from comms_pipeline.sqlfiles import named_queries
+
+_HOURS: Mapping[Channel, str] = {channel: f"hours_{channel}" for channel in Channel}
+"""Where a plannable contact has the hours of each channel."""
 
 
 def plan_messages(
@@ -71,6 +75,8 @@ def plan_messages(
             segments="segments",
             due_at="due_at",
             planned_at=pl.lit(now),
+            topic=pl.lit(context.spec.topic),
+            hours="hours",
         )
     findings.finish()
 
@@ -98,7 +104,10 @@ class _Choosing:
     now: datetime
 
     def choices_of(self, contacts: pl.DataFrame) -> pl.DataFrame:
-        """`contacts` with what is chosen for each: `channel`, `variant`, `language`, `due_at`."""
+        """`contacts` with what is chosen for each: `channel`, `variant`, `language`, `due_at`, `hours`.
+
+        `due_at` lies within the hours at which the contact may be reached on that channel; null: at any time.
+        """
         spec = self.context.spec
         self.cursor.register("wanted_contacts", contacts.select("contact_id").to_arrow())
         chosen = contacts.select(
@@ -109,9 +118,16 @@ class _Choosing:
             variant=variant_column(contacts["contact_id"], spec.id, spec.variants),
             language=language_column(contacts["language"], spec.languages),
             due_at=self._due_times(contacts),
+            **{name: name for name in _HOURS.values()},
+        ).with_columns(
+            hours=pl.coalesce(
+                pl.when(pl.col("channel") == str(channel)).then(name) for channel, name in _HOURS.items()
+            )
         )
         self.cursor.unregister("wanted_contacts")
-        return chosen
+        opening = first_open_column(chosen["hours"], chosen["due_at"])
+        # Whoever never can be reached is excluded before; their next chance is for the dispatcher to find.
+        return chosen.drop(*_HOURS.values()).with_columns(due_at=opening.fill_null(chosen["due_at"]))
 
     def _channels(self, contacts: pl.DataFrame) -> pl.Series:
         spec = self.context.spec

@@ -48,15 +48,17 @@ def batches_of(
             lane=group["lane"],
             limits=providers.for_lane(group["lane"]).limits,
             channel=Channel(group["channel"]),
-            due_at=group["due_at"],
         )
         key = (builder.channel, group["variant"], group["language"])
         for part in _slices(cursor, plan | group):
-            yield builder.build(rendering.render(key, part))
+            yield builder.build(rendering.render(key, part), part.select("due_at", "hours"))
 
 
 def _slices(cursor: duckdb.DuckDBPyConnection, group: Mapping[str, object]) -> Iterator[pl.DataFrame]:
-    """The messages of one group, at most `SLICE` at a time, by contact: `message_id`, `contact_id`."""
+    """The messages of one group, at most `SLICE` at a time, by contact.
+
+    Columns: `message_id`, `contact_id`, `due_at`, `hours`.
+    """
     # The cursor renders each slice before the next is read: no result can stay open on it.
     message_id = contact_id = ""
     while True:
@@ -66,18 +68,17 @@ def _slices(cursor: duckdb.DuckDBPyConnection, group: Mapping[str, object]) -> I
             yield part
         if part.height < SLICE:
             return
-        message_id, contact_id = part.row(-1)
+        message_id, contact_id = part["message_id"][-1], part["contact_id"][-1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Builder:
-    """Batches of one lane and due time."""
+    """Batches of one lane; those of a batch are due at one time and may be reached at the same hours."""
 
     rendering: Rendering
     lane: str
     limits: Limits
     channel: Channel
-    due_at: datetime
 
     @property
     def spec(self) -> CampaignSpec:
@@ -87,26 +88,33 @@ class _Builder:
     def has_one_click(self) -> bool:
         return self.rendering.has_one_click(self.channel)
 
-    def build(self, rendered: Rendered) -> Queued:
+    def build(self, rendered: Rendered, times: pl.DataFrame) -> Queued:
+        """`times` has `due_at` and `hours` for each row of `rendered`."""
         contents: dict[str, dict[str, Any]] = {}
         batches: list[NewBatch] = []
         size = min(self.limits.batch_size, self.spec.batch_size)
         for group in rendered.groups:
-            for content, payload in self._payloads(rendered, group):
+            for content, payload in self._payloads(rendered, group, times):
                 contents[content.content_id] = content.to_dict()
-                for part in payload.iter_slices(size):
-                    batches.append(self._batch(content.content_id, part))
+                groups = payload.partition_by(times.columns, as_dict=True, maintain_order=True)
+                for (due_at, hours), same in groups.items():
+                    for part in same.drop(times.columns).iter_slices(size):
+                        batches.append(self._batch(content.content_id, part, due_at, hours))
         return Queued(contents=contents, batches=batches)
 
-    def _payloads(self, rendered: Rendered, group: RenderedGroup) -> Iterator[tuple[Content, pl.DataFrame]]:
+    def _payloads(
+        self, rendered: Rendered, group: RenderedGroup, times: pl.DataFrame
+    ) -> Iterator[tuple[Content, pl.DataFrame]]:
         """The group's content with its recipients; those whose slots are too large get contents of their own."""
         columns = [
             "message_id",
+            "contact_id",
             "address",
             "address_key",
             *(["unsubscribe_url"] if self.has_one_click else []),
+            *times.columns,
         ]
-        payload = rendered.recipients[group.rows].select(columns).hstack(group.slots)
+        payload = rendered.recipients.hstack(times)[group.rows].select(columns).hstack(group.slots)
         if self.limits.slot_bytes is not None and group.slots.width:
             size = group.slots.select(pl.sum_horizontal(pl.all().str.len_bytes())).to_series()
             is_large = size + _TAG_BYTES * group.slots.width > self.limits.slot_bytes
@@ -136,7 +144,7 @@ class _Builder:
             is_tracked=self.spec.tracking is Tracking.PROVIDER,
         )
 
-    def _batch(self, content_id: str, payload: pl.DataFrame) -> NewBatch:
+    def _batch(self, content_id: str, payload: pl.DataFrame, due_at: datetime, hours: str | None) -> NewBatch:
         return NewBatch(
             lane=self.lane,
             channel=self.channel,
@@ -144,5 +152,8 @@ class _Builder:
             priority=PRIORITY[self.spec.message_class],
             message_count=payload.height,
             payload=pack(payload),
-            due_at=self.due_at,
+            due_at=due_at,
+            message_class=self.spec.message_class,
+            topic=self.spec.topic,
+            hours=hours,
         )

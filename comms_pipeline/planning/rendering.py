@@ -23,7 +23,7 @@ from comms_pipeline.personalization.bodies import Bodies
 from comms_pipeline.personalization.message import CompiledMessage, RenderedGroup
 from comms_pipeline.personalization.opaque import OpaqueRenderer
 from comms_pipeline.planning.context import SendContext
-from comms_pipeline.planning.eligibility import ADDRESS_COLUMN
+from comms_pipeline.planning.holders import ADDRESS_COLUMN
 from comms_pipeline.planning.templates import CompiledCampaign, MessageKey
 from comms_pipeline.planning.variables import attribute_kinds, contact_values, template_frame
 
@@ -112,6 +112,8 @@ class Rendering:
             recipients, values = (each.with_columns(urls) for each in (recipients, values))
         if "preferences_url" in message.variables:
             values = values.with_columns(links.preferences_urls(recipients).alias("preferences_url"))
+        if "confirm_url" in message.variables:
+            values = values.with_columns(links.confirm_urls(recipients).alias("confirm_url"))
         frame = template_frame(values, self.context, message.variables, language=language)
         groups = message.evaluate(frame, renderer=self._renderer)
         faults: tuple[str, ...] = ()

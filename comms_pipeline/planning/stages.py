@@ -8,16 +8,22 @@ import duckdb
 import polars as pl
 import psycopg
 
+from comms_pipeline.compliance.campaign_rules import CampaignCheck
+from comms_pipeline.compliance.rules_file import load_rules
+from comms_pipeline.compliance.windows import Window
 from comms_pipeline.domain.errors import CommsError, DatabaseUnavailable
 from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.ledger import batches, operations
-from comms_pipeline.planning.audience import QUERIES, audience_of
+from comms_pipeline.planning.audience import QUERIES
+from comms_pipeline.planning.campaign_check import check_campaign, require_sendable
 from comms_pipeline.planning.context import SendContext, load_send
 from comms_pipeline.planning.eligibility import decisions_of
+from comms_pipeline.planning.emergency import note_emergency
 from comms_pipeline.planning.findings import Findings
 from comms_pipeline.planning.messages import plan_messages
 from comms_pipeline.planning.queueing import batches_of
 from comms_pipeline.planning.rendering import Keys, Rendering
+from comms_pipeline.planning.resending import audience_for
 from comms_pipeline.planning.templates import CompiledCampaign, compile_campaign
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
@@ -53,6 +59,7 @@ class Funnel:
         return self.waiting == 0 and self.deferred == 0 and self.unknown == 0
 
 
+_DECIDED = {"channel": pl.String, "decision": pl.String, "contacts": pl.UInt32}
 _ADDED = {"channel": pl.String, "messages": pl.Int64, "segments": pl.Int64}
 _MISSING = {"variable": pl.String, "contacts_without": pl.Int64, "filled_by_fallback": pl.Int64}
 
@@ -112,7 +119,8 @@ def write_audience(stores: Stores, context: SendContext) -> int:
 def audience_into(writer: LakeWriter, stores: Stores, context: SendContext) -> int:
     """`write_audience` within an open transaction."""
     send_id = context.send.send_id
-    audience = audience_of(writer.cursor, context.spec, send_id, stores.now())
+    with stores.ledger() as ledger:
+        audience = audience_for(writer.cursor, ledger, context, stores)
     writer.replace_partition("campaign.sends", "send_id", send_id, _send_row(context))
     return writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
 
@@ -130,22 +138,34 @@ def _send_row(context: SendContext) -> pl.DataFrame:
     )
 
 
+def require_clean(stores: Stores, context: SendContext) -> CampaignCheck:
+    """Check the campaign for the audience of its send. Raises `NotSendable` when an item blocks it."""
+    check = check_campaign(stores, context)
+    require_sendable(check, context.spec.id)
+    return check
+
+
 def write_decisions(stores: Stores, context: SendContext) -> pl.DataFrame:
     """Decide for every contact and channel and write it; returns counts by `channel` and `decision`."""
-    with stores.ledger() as ledger, stores.lake.writer() as writer:
-        return decisions_into(writer, ledger, stores, context)
+    with stores.ledger() as ledger:
+        # Before anybody is reached at an hour that rules would forbid.
+        note_emergency(ledger, context)
+        with stores.lake.writer() as writer:
+            return decisions_into(writer, ledger, stores, context)
 
 
 def decisions_into(
     writer: LakeWriter, ledger: psycopg.Connection, stores: Stores, context: SendContext
 ) -> pl.DataFrame:
     """`write_decisions` within an open transaction."""
-    send_id = context.send.send_id
-    decisions = decisions_of(
-        writer.cursor, ledger, context.spec, send_id, secret=stores.secret, now=stores.now()
-    )
-    writer.replace_partition("campaign.decisions", "send_id", send_id, decisions)
-    return decisions.group_by("channel", "decision").len("contacts").sort("channel", "decision")
+    counts = []
+    with writer.spool("campaign.decisions") as spool:
+        for part in decisions_of(writer.cursor, ledger, context, secret=stores.secret, now=stores.now()):
+            spool.add(part)
+            counts.append(part.group_by("channel", "decision").len("contacts"))
+        writer.cursor.execute(named_queries(QUERIES)["forget_decisions"], {"send_id": context.send.send_id})
+    found = pl.concat(counts) if counts else pl.DataFrame(schema=_DECIDED)
+    return found.group_by("channel", "decision").agg(pl.col("contacts").sum()).sort("channel", "decision")
 
 
 def write_messages(stores: Stores, context: SendContext) -> Planned:
@@ -237,5 +257,7 @@ def funnel(cursor: duckdb.DuckDBPyConnection, send_id: str) -> Funnel:
 
 
 def exclusions(cursor: duckdb.DuckDBPyConnection, send_id: str) -> pl.DataFrame:
-    """Contacts excluded, by `rule_id` and `evidence_kind`; a contact counts once per rule it failed."""
-    return cursor.execute(named_queries(QUERIES)["exclusions"], {"send_id": send_id}).pl()
+    """Contacts excluded, by `rule_id` and `evidence_kind`; a contact counts once per rule that excluded it."""
+    windows = [rule.id for rule in load_rules() if isinstance(rule.check, Window)]
+    parameters = {"send_id": send_id, "windows": windows}
+    return cursor.execute(named_queries(QUERIES)["exclusions"], parameters).pl()

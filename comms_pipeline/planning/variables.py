@@ -19,6 +19,7 @@ PROVIDED = frozenset(
     {
         "unsubscribe_url",
         "preferences_url",
+        "confirm_url",
         "postal_address",
         "organisation_name",
         "sender_name",

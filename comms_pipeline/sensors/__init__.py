@@ -3,5 +3,6 @@
 from comms_pipeline.sensors.due_sends import due_sends
 from comms_pipeline.sensors.landed_events import landed_events
 from comms_pipeline.sensors.orphaned_runs import orphaned_runs
+from comms_pipeline.sensors.queue_health import queue_health
 
-SENSORS = [due_sends, landed_events, orphaned_runs]
+SENSORS = [due_sends, landed_events, orphaned_runs, queue_health]

@@ -53,7 +53,7 @@ def comms(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> CommandL
     rows.write_csv(visitors)
     command.ok("init")
     command.ok("campaigns", "apply", str(folder))
-    options = ("--organisation", "gallery", "--consent", "guest book")
+    options = ("--organisation", "gallery", "--consent", "guest book", "--consent-kind", "express")
     command.ok("import", "contacts", str(visitors), *options)
     return command
 

@@ -114,7 +114,7 @@ STAMP = 1767312000
         # The same consent, told without its date.
         ({"source": "form", "kind": "express"}, ("form", "express", STAMP)),
         # Another consent does not inherit the date of the first.
-        ({"source": "shop", "kind": "soft_opt_in"}, ("shop", "soft_opt_in", None)),
+        ({"source": "shop", "kind": "soft_opt_in"}, ("shop", "soft-opt-in", None)),
         (EXPRESS | {"at": "2026-01-03T00:00:00Z"}, ("form", "express", STAMP + 86_400)),
     ],
 )

@@ -235,7 +235,7 @@ def test_slots_too_large_for_a_request_get_a_content_of_their_own(club):
         (2, 5),
     ]
     [(large, payload)] = [each for each in batches if each[1].height == 1]
-    assert payload.columns == ["message_id", "address", "address_key"]
+    assert payload.columns == ["message_id", "contact_id", "address", "address_key"]
     assert large.parts["html"] == (f"<p>Person 1: {('long ' * 2_001).strip()}</p>",)
     assert texts(club, "html")["p0@people.example"] == "<p>Person 0: none yet</p>"
 

@@ -81,7 +81,7 @@ def test_preview_of_a_contact_prints_nothing_about_them(
     text = (tmp_path / "preview.txt").read_text(encoding="utf-8")
     assert "Dear Aisha Garcia" in page
     assert "the colleagues" in page
-    assert "https://example.com/unsubscribe" in page
+    assert "Rather not hear about it? Just reply." in page
     assert text.startswith("Subject: See you on Saturday, Aisha Garcia\n\nDear Aisha Garcia,")
     assert "Aisha" not in printed
     assert comms.state() == before

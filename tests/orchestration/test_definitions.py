@@ -22,6 +22,7 @@ ASSETS = {
     "raw/provider_events",
     "core/outcomes",
     "core/events",
+    "core/message_status",
     "core/engagement",
     "core/channel_affinity",
     "core/send_hours",
@@ -104,6 +105,9 @@ def test_every_job_ends_some_time_and_runs_in_process(definitions: dg.Definition
         "load_events": "14400",
         "refresh_report": "14400",
         "maintain_stores": "7200",
+        "apply_retention": "7200",
+        "erase_at_providers": "3600",
+        "replay_events": "7200",
     }
     assert {job.executor_def.name for job in jobs} == {"in_process"}
     assert [job.name for job in jobs if not job.description] == []
@@ -121,6 +125,7 @@ def test_checks_on_the_way_of_a_send_block(definitions: dg.Definitions) -> None:
         "campaign/reconciliation: is_balanced": True,
         "core/contacts: contacts_well_formed": True,
         "core/events: events_well_formed": False,
+        "ledger/sends: queue_is_healthy": False,
     }
 
 
@@ -131,11 +136,18 @@ def test_sensors_and_schedules_run_from_the_start(definitions: dg.Definitions) -
         for schedule in definitions.schedules or []
         if isinstance(schedule, dg.ScheduleDefinition)
     }
-    assert sensors == {"due_sends": "RUNNING", "landed_events": "RUNNING", "orphaned_runs": "RUNNING"}
+    assert sensors == {
+        "due_sends": "RUNNING",
+        "landed_events": "RUNNING",
+        "orphaned_runs": "RUNNING",
+        "queue_health": "RUNNING",
+    }
     assert schedules == {
         "nightly_marts": "RUNNING",
         "nightly_reports": "RUNNING",
         "weekly_maintenance": "RUNNING",
+        "daily_retention": "RUNNING",
+        "provider_erasures": "RUNNING",
     }
 
 

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 import dagster as dg
 from running import Dagster
 
+from comms_pipeline.ledger import alerts
+from comms_pipeline.ledger.alerts import Trouble
 from comms_pipeline.ledger.landing import land
 from comms_pipeline.loader.events import load_provider_events
 from comms_pipeline.schedules import nightly_marts, nightly_reports
-from comms_pipeline.sensors import due_sends, landed_events
+from comms_pipeline.sensors import due_sends, landed_events, queue_health
 
 SEND = "open-day"
 
@@ -107,3 +109,51 @@ def test_nightly_reports_cover_the_sends_that_were_begun(
     gallery.ledger("update send set status = 'sent'")
     (request,) = nightly_reports.evaluate_tick(context).run_requests or []
     assert (request.run_key, request.partition_key) == ("open-day:2026-12-01", SEND)
+
+
+def health(dagster: Dagster, cursor: str | None = None) -> dg.SensorResult:
+    context = dg.build_sensor_context(dagster.instance, cursor=cursor, resources={"stores": dagster.stores})
+    result = queue_health(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def test_health_of_the_queue_is_told_when_something_comes_or_goes(gallery: Dagster) -> None:
+    first = health(gallery)
+    [well] = first.asset_events
+    assert isinstance(well, dg.AssetCheckEvaluation)
+    assert (well.asset_key.path, well.check_name, well.passed) == (
+        ["ledger", "sends"],
+        "queue_is_healthy",
+        True,
+    )
+    assert list(health(gallery, first.cursor).asset_events) == []
+
+    with gallery.stores.ledger() as ledger:
+        alerts.note_trouble(ledger, "email:sendgrid", Trouble.MISCONFIGURED, "it refused the key")
+    ill = health(gallery, first.cursor)
+    [check] = ill.asset_events
+    assert isinstance(check, dg.AssetCheckEvaluation)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    table = check.metadata["findings"]
+    assert isinstance(table, dg.TableMetadataValue)
+    [record] = table.records
+    assert record.data["subject"] == "email:sendgrid"
+    assert list(health(gallery, ill.cursor).asset_events) == []
+
+    with gallery.stores.ledger() as ledger:
+        alerts.clear_trouble(ledger, "email:sendgrid")
+    [again] = health(gallery, ill.cursor).asset_events
+    assert isinstance(again, dg.AssetCheckEvaluation)
+    assert again.passed
+
+
+def test_send_that_is_due_in_a_moment_gets_its_run_before_its_time(gallery: Dagster) -> None:
+    gallery.create_send(SEND)
+    gallery.ledger("update send set due_at = now() + interval '40 seconds'")
+    assert tick(gallery, due_sends) == []
+    gallery.ledger("update send set due_at = now() + interval '10 seconds'")
+    (request,) = tick(gallery, due_sends)
+    assert request.partition_key == SEND
+    assert tick(gallery, due_sends) == []
+    assert gallery.ledger("select status, due_at > now() from send") == [("scheduled", True)]

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from comms_pipeline.campaign_files import InvalidCampaignFiles, load_campaign, load_folder, load_organisation
-from comms_pipeline.domain.campaign import Organisation
 from comms_pipeline.domain.errors import InvalidCampaign
+from comms_pipeline.domain.organisation import Organisation
 
 CAMPAIGN = """\
 id: spring-news
@@ -242,6 +242,47 @@ def test_a_campaign_of_another_organisation_is_refused(folder):
 
     assert errors(folder) == [
         "campaign.yaml:2: organisation 'lakeside' is not the one of organisation.yaml. Write hillside"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topics", "fix"),
+    [
+        ("topics: {newsletter: Monthly news, events: Invitations}", "Did you mean 'newsletter'?"),
+        ("topics: {events: Invitations}", "Use one of: events, general"),
+        ("", "Add 'topics:' to it"),
+    ],
+)
+def test_a_topic_the_organisation_does_not_have_is_refused(folder, topics, fix):
+    write(folder, "organisation.yaml", f"id: lakeside\nname: Lakeside\n{topics}")
+
+    assert errors(folder, CAMPAIGN + "topic: newslettr") == [
+        f"campaign.yaml:18: topic 'newslettr' is not in organisation.yaml. {fix}"
+    ]
+
+
+@pytest.mark.parametrize("topic", ["newsletter", "general"])
+def test_a_campaign_may_have_a_topic_of_its_organisation_or_none(folder, topic):
+    write(folder, "organisation.yaml", "id: lakeside\nname: Lakeside\ntopics: {newsletter: Monthly news}")
+    write(folder, "campaign.yaml", f"{CAMPAIGN}topic: {topic}")
+
+    assert load_campaign(folder / "campaign.yaml").spec.topic == topic
+
+
+def test_without_an_organisation_beside_it_any_topic_will_do(folder):
+    write(folder, "campaign.yaml", f"{CAMPAIGN}topic: newsletter")
+
+    assert load_campaign(folder / "campaign.yaml").spec.topic == "newsletter"
+
+
+def test_faults_of_hours_and_caps_are_reported_at_their_line(folder):
+    assert errors(folder, CAMPAIGN + "hours:\n  days_off: [saturday]\n  open: late\n") == [
+        "campaign.yaml:20: 'late' are not hours of a day. Write e.g. \"09:00-20:00\""
+    ]
+    caps = "caps:\n  - {channel: email, messages: 5, days: 7}\n  - {channel: fax, messages: 5, days: 7}\n"
+    write(folder, "organisation.yaml", f"id: lakeside\nname: Lakeside\n{caps}")
+    assert errors(folder) == [
+        "organisation.yaml:5: 'fax' is not a value of 'channel'. Use one of: email, sms, whatsapp"
     ]
 
 

@@ -1,6 +1,7 @@
 """Settings: where values come from, what is refused, and that no secret shows."""
 
 import os
+from datetime import date
 
 import pytest
 
@@ -207,9 +208,35 @@ def test_every_setting_that_is_a_secret_is_kept_as_one():
         "database_url",
         "secret_key",
         "link_keys",
+        "events_key",
         "sendgrid_api_key",
         "resend_api_key",
         "mailgun_api_key",
         "smtp_password",
         "twilio_auth_token",
     }
+
+
+def test_warm_ups_are_first_days_by_lane(home, monkeypatch):
+    monkeypatch.setenv("COMMS_WARM_UP", "email:sendgrid=2026-12-01, email:smtp=2026-12-05,")
+    assert load_settings(home).warm_up == {
+        "email:sendgrid": date(2026, 12, 1),
+        "email:smtp": date(2026, 12, 5),
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("email:sendgrid", "'email:sendgrid' is no lane and day; write e.g. email:sendgrid=2026-12-01"),
+        ("sendgrid=2026-12-01", "'sendgrid=2026-12-01' is no lane and day"),
+        ("email:sendgrid=2026-02-30", "there is no day 2026-02-30"),
+        ("email:smtp=2026-12-01,email:smtp=2026-12-02", "lane email:smtp is there twice"),
+    ],
+)
+def test_a_warm_up_that_is_none_is_refused(home, monkeypatch, value, problem):
+    monkeypatch.setenv("COMMS_WARM_UP", value)
+    with pytest.raises(InvalidSettings) as refused:
+        load_settings(home)
+    assert problem in str(refused.value)
+    assert "COMMS_WARM_UP" in str(refused.value)

@@ -45,22 +45,67 @@ def test_defaults_are_marketing_full_batches_and_by_hand():
     assert spec.batch_size == 1000
     assert spec.schedule is None
     assert spec.channels == (Channel.EMAIL, Channel.SMS)
+    assert (spec.topic, spec.adult, spec.hours, spec.emergency_reason) == ("general", False, None, "")
 
 
-@pytest.mark.parametrize("message_class", ["transactional", "emergency"])
-def test_only_marketing_can_be_withheld(message_class):
-    assert problems(changed(**{"class": message_class, "holdout": 0.1})) == [
+@pytest.mark.parametrize(
+    ("message_class", "reason"), [("transactional", ""), ("emergency", "The venue has no power")]
+)
+def test_only_marketing_can_be_withheld(message_class, reason):
+    changes = {"class": message_class, "emergency_reason": reason}
+    assert problems(changed(**changes, holdout=0.1)) == [
         (
             f"a holdout would keep {message_class} messages from some contacts",
             "Remove 'holdout:'; only marketing may be withheld",
         )
     ]
-    assert CampaignSpec.model_validate(changed(**{"class": message_class, "holdout": 0})).holdout == 0
+    assert CampaignSpec.model_validate(changed(**changes, holdout=0)).holdout == 0
     assert CampaignSpec.model_validate(changed(holdout=0.1)).holdout == 0.1
+
+
+def test_hours_are_minutes_of_the_day_days_of_the_week_and_a_date_of_the_contact():
+    hours = {
+        "open": "9:00 - 20:30",
+        "days_off": ["saturday", "sunday"],
+        "date_off": "attributes.wedding.date",
+    }
+    spec = CampaignSpec.model_validate(changed(hours=hours))
+
+    assert spec.hours is not None
+    assert spec.hours.open == (540, 1230)
+    assert [day.number for day in spec.hours.days_off] == [5, 6]
+    assert spec.hours.date_off == "wedding.date"
+    assert spec.as_json()["hours"]["open"] == "09:00-20:30"
+
+
+@pytest.mark.parametrize("hours", ["00:00-24:00", "08:00-21:00"])
+def test_hours_may_be_the_whole_day(hours):
+    spec = CampaignSpec.model_validate(changed(hours={"open": hours}))
+
+    assert spec.as_json()["hours"]["open"] == hours
+
+
+def test_an_emergency_says_why():
+    values = changed(**{"class": "emergency", "emergency_reason": " The venue has no power "})
+
+    assert CampaignSpec.model_validate(values).emergency_reason == "The venue has no power"
+
+
+@pytest.mark.parametrize("length", [200, 201])
+def test_a_reason_has_at_most_200_characters(length):
+    values = changed(**{"class": "emergency", "emergency_reason": "x" * length})
+
+    if length <= 200:
+        assert CampaignSpec.model_validate(values).emergency_reason == "x" * length
+    else:
+        assert problems(values)[0][0] == "'emergency_reason' string should have at most 200 characters"
 
 
 def test_json_gives_the_same_campaign_back():
     values = changed(
+        topic="newsletter",
+        adult=True,
+        hours={"open": "09:00-20:00", "days_off": ["saturday"], "date_off": "wedding_date"},
         schedule={"cron": "0 9 * * 1", "time_zone": "Europe/London"},
         audience={"all": [{"not": {"field": "a", "op": "between", "value": [1, 2.5]}}]},
         fallbacks={"name": "there", "count": 1, "is_vip": False},
@@ -85,6 +130,71 @@ def test_json_gives_the_same_campaign_back():
             {"class": "transactionl"},
             "'transactionl' is not a value of 'class'",
             "Did you mean 'transactional'?",
+        ),
+        (
+            {"class": "emergency"},
+            "an emergency needs a reason",
+            "Add 'emergency_reason:'; it goes into the audit trail",
+        ),
+        (
+            {"class": "emergency", "emergency_reason": "  "},
+            "an emergency needs a reason",
+            "Add 'emergency_reason:'; it goes into the audit trail",
+        ),
+        (
+            {"emergency_reason": "The venue has no power"},
+            "a marketing campaign gives a reason for an emergency",
+            "Remove 'emergency_reason:', or write class: emergency",
+        ),
+        ({"adult": "yes"}, "'adult' should be a valid boolean", "Correct the value"),
+        (
+            {"topic": "All news"},
+            "'All news' is not an id",
+            "Use up to 63 of a-z, 0-9 and '-', not starting with '-'",
+        ),
+        ({"hours": {"opens": "09:00-20:00"}}, "unknown key 'opens'", "Did you mean 'open'?"),
+        (
+            {"hours": {"open": "20:00-09:00"}},
+            "'20:00-09:00' are not hours of a day",
+            'Write e.g. "09:00-20:00"',
+        ),
+        (
+            {"hours": {"open": "09:00-24:01"}},
+            "'09:00-24:01' are not hours of a day",
+            'Write e.g. "09:00-20:00"',
+        ),
+        ({"hours": {"open": 540}}, "'540' are not hours of a day", 'Write e.g. "09:00-20:00"'),
+        (
+            {"hours": {"days_off": ["saterday"]}},
+            "'saterday' is not a value of 'days_off'",
+            "Did you mean 'saturday'?",
+        ),
+        (
+            {
+                "hours": {
+                    "days_off": [
+                        "monday",
+                        "tuesday",
+                        "wednesday",
+                        "thursday",
+                        "friday",
+                        "saturday",
+                        "sunday",
+                    ]
+                }
+            },
+            "every day of the week is off",
+            "Leave a day out of 'days_off:'",
+        ),
+        (
+            {"hours": {}},
+            "'hours' says nothing",
+            "Add 'open:', 'days_off:' or 'date_off:', or remove 'hours:'",
+        ),
+        (
+            {"hours": {"date_off": "a..b"}},
+            "'a..b' is not a field name",
+            "Use letters, digits, '_', '-' and blanks; a dot goes deeper",
         ),
         ({"channels": []}, "no channel is listed", "Write channels: [email, sms]"),
         ({"channels": ["sms", "sms"]}, "a channel is listed twice", "List each channel once"),
