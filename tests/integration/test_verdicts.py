@@ -33,6 +33,9 @@ def lake(shared_stores: Stores) -> Iterator[Stores]:
     """The lake without any event."""
     with shared_stores.lake.writer() as writer:
         writer.cursor.execute("delete from core.events")
+        writer.cursor.execute("delete from core.message_status")
+        # As in a lake whose statuses were never computed: those who did it before are not our business.
+        writer.cursor.execute("delete from raw.watermarks where feed like 'message_status%'")
     yield shared_stores
     with shared_stores.lake.writer() as writer:
         writer.cursor.execute("delete from core.events")

@@ -576,6 +576,7 @@ def test_the_api_describes_itself(client: Client):
     assert response.status_code == 200
     assert sorted(response.json()["paths"]) == [
         "/c/{token}",
+        "/events",
         "/health",
         "/o/{token}",
         "/p/{token}",
