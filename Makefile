@@ -36,6 +36,7 @@ clean:  ## Delete the data (.comms) and the environment
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 test: lint  ## Lint, types, architecture rules and all tests
+	@"$(BIN)/python" -m compileall -q comms_pipeline
 	@"$(BIN)/python" -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.stamp
