@@ -15,11 +15,8 @@ from comms_pipeline.compliance.campaign_rules import CampaignCheck, check_facts,
 from comms_pipeline.domain.campaign import Tracking
 from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.domain.message import Channel, message_ids
-from comms_pipeline.ledger import sends
-from comms_pipeline.ledger.sends import Send
 from comms_pipeline.planning.audience import matching_contacts
-from comms_pipeline.planning.context import SendContext, of_campaign
-from comms_pipeline.planning.occurrences import send_id_of
+from comms_pipeline.planning.context import SendContext, of_campaign_now
 from comms_pipeline.planning.rendering import Keys, Rendered, Rendering
 from comms_pipeline.planning.templates import check_variables, compile_campaign
 from comms_pipeline.planning.variables import OWN_COLUMNS
@@ -43,7 +40,11 @@ def check_campaign(
     `audience_size` stands in for the number of contacts in that audience. Raises what planning raises: `NotFound`,
     `InvalidSegment`, `TemplateError`.
     """
-    context = _unsent(stores, campaign) if isinstance(campaign, str) else campaign
+    if isinstance(campaign, str):
+        with stores.ledger() as ledger:
+            context = of_campaign_now(ledger, campaign, stores.now())
+    else:
+        context = campaign
     with stores.lake.reader() as cursor:
         if isinstance(campaign, str):
             audience = matching_contacts(cursor, context.spec).select("contact_id")
@@ -143,21 +144,3 @@ def _samples_of(rendering: Rendering, rendered: Rendered) -> Iterator[Sample]:
                 text="\n".join(said.values()),
                 opt_out_urls=tuple(str(urls[row]) for urls in opt_outs),
             )
-
-
-def _unsent(stores: Stores, campaign_id: str) -> SendContext:
-    """A send of the campaign's latest version, which is never stored."""
-    now = stores.now()
-    with stores.ledger() as ledger:
-        campaign = sends.get_campaign(ledger, campaign_id)
-        send = Send(
-            send_id=send_id_of(campaign_id),
-            campaign_id=campaign_id,
-            version=campaign.version,
-            due_at=now,
-            status="scheduled",
-            requested_run_at=None,
-            created_at=now,
-            completed_at=None,
-        )
-        return of_campaign(ledger, send, campaign)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 
 from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.ledger import sends
 from comms_pipeline.ledger.sends import CampaignVersion, Organisation, Send
+from comms_pipeline.planning.occurrences import send_id_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,3 +41,19 @@ def of_campaign(connection: psycopg.Connection, send: Send, campaign: CampaignVe
         organisation=sends.get_organisation(connection, campaign.organisation_id),
         templates=campaign.templates,
     )
+
+
+def of_campaign_now(connection: psycopg.Connection, campaign_id: str, now: datetime) -> SendContext:
+    """A send of the campaign's latest version as if it were due now, which is never stored. Raises `NotFound`."""
+    campaign = sends.get_campaign(connection, campaign_id)
+    send = Send(
+        send_id=send_id_of(campaign_id),
+        campaign_id=campaign_id,
+        version=campaign.version,
+        due_at=now,
+        status="scheduled",
+        requested_run_at=None,
+        created_at=now,
+        completed_at=None,
+    )
+    return of_campaign(connection, send, campaign)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import duckdb
 import polars as pl
@@ -15,14 +14,13 @@ from comms_pipeline.dispatch import warm_up
 from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.domain.hours import Hours
 from comms_pipeline.domain.tiers import TIER_LIMITS, Tier
-from comms_pipeline.ledger import limits, sends
-from comms_pipeline.ledger.sends import Send
+from comms_pipeline.domain.zones import zone
+from comms_pipeline.ledger import limits
 from comms_pipeline.planning import campaign_check, stages
 from comms_pipeline.planning.audience import QUERIES
-from comms_pipeline.planning.context import SendContext, of_campaign
+from comms_pipeline.planning.context import SendContext, of_campaign_now
 from comms_pipeline.planning.costs import LaneCost, costs_of
 from comms_pipeline.planning.forecast import Allowance, Forecast, Period, Wave, forecast
-from comms_pipeline.planning.occurrences import send_id_of
 from comms_pipeline.planning.remedies import CAPS
 from comms_pipeline.planning.stages import Planned
 from comms_pipeline.sqlfiles import named_queries
@@ -90,7 +88,7 @@ def dry_run(stores: Stores, campaign_id: str) -> DryRun:
     """
     result: DryRun | None = None
     with stores.ledger() as ledger:
-        context = _context(stores, ledger, campaign_id)
+        context = of_campaign_now(ledger, campaign_id, stores.now())
         try:
             with stores.lake.writer() as writer:
                 send_id = context.send.send_id
@@ -107,23 +105,6 @@ def dry_run(stores: Stores, campaign_id: str) -> DryRun:
     if result is None:
         raise CommsError(f"campaign {campaign_id}", "its plan was not made", "Try again")
     return result
-
-
-def _context(stores: Stores, ledger: psycopg.Connection, campaign_id: str) -> SendContext:
-    """The campaign's send as if it were due now."""
-    now = stores.now()
-    campaign = sends.get_campaign(ledger, campaign_id)
-    send = Send(
-        send_id=send_id_of(campaign_id),
-        campaign_id=campaign_id,
-        version=campaign.version,
-        due_at=now,
-        status="scheduled",
-        requested_run_at=None,
-        created_at=now,
-        completed_at=None,
-    )
-    return of_campaign(ledger, send, campaign)
 
 
 def _result(
@@ -188,8 +169,8 @@ def _later(groups: pl.DataFrame) -> list[Later]:
     """By full hours of the recipients' clocks: the first zone of their hours, UTC where any time will do."""
     found: dict[datetime, tuple[int, int]] = {}
     for hours, due_at, messages, deferred in groups.iter_rows():
-        zone = ZoneInfo(Hours.parse(hours).zones[0]) if hours is not None else UTC
-        local = due_at.astimezone(zone).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+        clock = zone(Hours.parse(hours).zones[0]) if hours is not None else UTC
+        local = due_at.astimezone(clock).replace(minute=0, second=0, microsecond=0, tzinfo=None)
         before = found.get(local, (0, 0))
         found[local] = (before[0] + messages, before[1] + deferred)
     return [
