@@ -7,6 +7,7 @@ from functools import cached_property
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from comms_pipeline.domain.html import VOID_ELEMENTS
 from comms_pipeline.domain.message import Channel, MessageClass
 from comms_pipeline.domain.tiers import Tier
 
@@ -19,24 +20,6 @@ _URL = re.compile(
 )
 _HIDING = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _UNSEEN = frozenset({"head", "style", "script", "title", "template", "noscript"})
-_VOID = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-    ]
-)  # https://html.spec.whatwg.org/#void-elements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +156,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         self.tags.add(tag)
-        if tag in _VOID:
+        if tag in VOID_ELEMENTS:
             self._void(tag, attributes)
             return
         is_hidden = tag in _UNSEEN or "hidden" in attributes or _HIDING.search(attributes.get("style", ""))

@@ -6,29 +6,12 @@ from html.parser import HTMLParser
 
 from jinja2 import nodes
 
+from comms_pipeline.domain.html import VOID_ELEMENTS
 from comms_pipeline.personalization.inheritance import Program
 
 SLOT = "\ue000"
 """Stands for whatever an expression prints."""
 
-_VOID = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-    ]
-)  # https://html.spec.whatwg.org/#void-elements
 _MAY_STAY_OPEN = frozenset({"p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option"})
 
 
@@ -121,12 +104,12 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = Tag(name=tag, attributes={name: value or "" for name, value in attrs}, place=self._place())
         self.tags.append(found)
-        if tag not in _VOID:
+        if tag not in VOID_ELEMENTS:
             self._open.append(found)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
-        if tag not in _VOID:
+        if tag not in VOID_ELEMENTS:
             self._open.pop()
 
     def handle_endtag(self, tag: str) -> None:
@@ -137,7 +120,7 @@ class _Reader(HTMLParser):
             inner = self._open[len(names) - names[::-1].index(tag) :]
             self._misplaced += _unclosed(inner)
             del self._open[len(names) - len(inner) - 1 :]
-        elif tag not in _VOID:
+        elif tag not in VOID_ELEMENTS:
             self._misplaced.append((self._place(), f"</{tag}> closes nothing"))
 
     def finish(self) -> list[tuple[str, str]]:
