@@ -62,7 +62,7 @@ def check_fields(definition: Audience, known: Collection[str]) -> None:
     Raises `InvalidSegment` with the nearest name for the first that is not. SQL is left alone.
     """
     names = CONTACT_FIELDS | set(known)
-    for comparison in _comparisons(definition):
+    for comparison in comparisons_of(definition):
         name = comparison.field
         if name in names or name.split(".")[0] in names:
             continue
@@ -72,21 +72,22 @@ def check_fields(definition: Audience, known: Collection[str]) -> None:
 
 def fields_of(definition: Audience) -> Iterator[str]:
     """The fields a definition compares, in its order; none for SQL."""
-    return (comparison.field for comparison in _comparisons(definition))
+    return (comparison.field for comparison in comparisons_of(definition))
 
 
-def _comparisons(definition: Audience) -> Iterator[Comparison]:
+def comparisons_of(definition: Audience) -> Iterator[Comparison]:
+    """The comparisons of a definition, in its order; none for SQL."""
     match definition:
         case Comparison():
             yield definition
         case AllOf():
             for each in definition.all:
-                yield from _comparisons(each)
+                yield from comparisons_of(each)
         case AnyOf():
             for each in definition.any:
-                yield from _comparisons(each)
+                yield from comparisons_of(each)
         case Not():
-            yield from _comparisons(definition.condition)
+            yield from comparisons_of(definition.condition)
 
 
 def invalid_segment(error: duckdb.Error) -> InvalidSegment:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from comms_pipeline.audience.definition import compile_audience, invalid_segment
+from comms_pipeline.audience.definition import comparisons_of, compile_audience, invalid_segment
 from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.domain.event import without_addresses
 from comms_pipeline.domain.segment import (
@@ -77,18 +77,7 @@ def _is_met(cursor: duckdb.DuckDBPyConnection, part: Audience, organisation_id: 
 
 def _fields(part: Audience) -> Iterator[str]:
     """Fields that are compared with a value; whether one is set is what the condition itself says."""
-    match part:
-        case Comparison():
-            if part.op not in WITHOUT_VALUE:
-                yield part.field
-        case AllOf():
-            for each in part.all:
-                yield from _fields(each)
-        case AnyOf():
-            for each in part.any:
-                yield from _fields(each)
-        case Not():
-            yield from _fields(part.condition)
+    return (each.field for each in comparisons_of(part) if each.op not in WITHOUT_VALUE)
 
 
 def in_words(part: Audience) -> str:
