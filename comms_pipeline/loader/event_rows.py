@@ -3,7 +3,7 @@
 This is what a row is; `sendgrid_rows` makes the same ones of plain bodies, faster. Writes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 import polars as pl
@@ -11,10 +11,7 @@ import polars as pl
 from comms_pipeline.domain.event import InvalidEvents, ProviderEvent, without_addresses
 from comms_pipeline.ledger.feeds import LandingRow
 from comms_pipeline.providers import own_events
-from comms_pipeline.providers.event_parsers import Parser
-
-Parsers = Mapping[tuple[str, str], Parser]
-"""(provider, kind) → who reads it."""
+from comms_pipeline.providers.event_parsers import Parsers, parse_landed
 
 Record = dict[str, object]
 """A row by its columns."""
@@ -60,7 +57,7 @@ def parsed(rows: Iterable[LandingRow], parsers: Parsers, load_id: int) -> tuple[
     rejects: list[Record] = []
     for row in rows:
         try:
-            found = _parse(row, parsers)
+            found = parse_landed(row.provider, row.kind, row.query, row.body, parsers)
             events += [record(row, position, event, load_id) for position, event in enumerate(found)]
         except InvalidEvents as error:
             rejects.append(_reject(row, error.problem))
@@ -117,12 +114,3 @@ def events_frame(records: Sequence[Record]) -> pl.DataFrame:
 def rejects_frame(records: Sequence[Record]) -> pl.DataFrame:
     """The same for rejects."""
     return pl.DataFrame(records, schema=REJECTS)
-
-
-def _parse(row: LandingRow, parsers: Parsers) -> list[ProviderEvent]:
-    parser = parsers.get((row.provider, row.kind))
-    if parser is None:
-        raise InvalidEvents(
-            f"webhook {row.provider}/{row.kind}", "no parser knows it", "Add one to event_parsers"
-        )
-    return parser(row.query, row.body)

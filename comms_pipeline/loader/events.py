@@ -16,10 +16,10 @@ from comms_pipeline.ledger.feeds import Feed, LandingRow, Watermark
 from comms_pipeline.loader import sendgrid_rows
 from comms_pipeline.loader.conversions import add_business_events
 from comms_pipeline.loader.core_events import refresh_events
-from comms_pipeline.loader.event_rows import EVENTS, Parsers, events_frame, parsed, rejects_frame
+from comms_pipeline.loader.event_rows import EVENTS, events_frame, parsed, rejects_frame
 from comms_pipeline.loader.watermarks import move_watermark, next_load_id, read_watermark
 from comms_pipeline.providers import business_events
-from comms_pipeline.providers.event_parsers import PARSERS
+from comms_pipeline.providers.event_parsers import PARSERS, Parsers
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 

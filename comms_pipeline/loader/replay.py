@@ -15,13 +15,12 @@ from psycopg.rows import class_row
 from comms_pipeline.ledger.feeds import Feed, LandingRow
 from comms_pipeline.loader import core_events
 from comms_pipeline.loader.core_events import Score, add_new_events, place_fresh
-from comms_pipeline.loader.event_rows import Parsers
 from comms_pipeline.loader.events import insert_landed
 from comms_pipeline.loader.message_status import recompute_touched
 from comms_pipeline.loader.verdicts import score_load
 from comms_pipeline.loader.watermarks import NOTHING_YET, Mark, move_marks, next_load_id, read_watermark
 from comms_pipeline.providers import business_events
-from comms_pipeline.providers.event_parsers import PARSERS
+from comms_pipeline.providers.event_parsers import PARSERS, Parsers
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 

@@ -7,13 +7,15 @@ from comms_pipeline.providers import own_events, sendgrid_events, twilio_events
 
 Parser = Callable[[str, bytes], list[ProviderEvent]]
 """(query, body) → events in the body's order. Raises `InvalidEvents`."""
+Parsers = Mapping[tuple[str, str], Parser]
+"""(provider, kind) → who reads it."""
 
 
 def _own_parser(kind: str) -> Parser:
     return lambda _, body: [own_events.parse(kind, body)]
 
 
-PARSERS: Mapping[tuple[str, str], Parser] = {
+PARSERS: Parsers = {
     (sendgrid_events.PROVIDER, "events"): lambda _, body: sendgrid_events.parse(body),
     (twilio_events.PROVIDER, "status"): lambda query, body: [twilio_events.parse_status(query, body)],
     (twilio_events.PROVIDER, "inbound"): lambda _, body: [twilio_events.parse_inbound(body)],
@@ -21,9 +23,11 @@ PARSERS: Mapping[tuple[str, str], Parser] = {
 }
 
 
-def parse_landed(provider: str, kind: str, query: str, body: bytes) -> list[ProviderEvent]:
+def parse_landed(
+    provider: str, kind: str, query: str, body: bytes, parsers: Parsers = PARSERS
+) -> list[ProviderEvent]:
     """The events of one landed webhook. Raises `InvalidEvents` when nobody can read it."""
-    parser = PARSERS.get((provider, kind))
+    parser = parsers.get((provider, kind))
     if parser is None:
         raise InvalidEvents(f"webhook {provider}/{kind}", "no parser knows it", "Add one to event_parsers")
     return parser(query, body)

@@ -14,11 +14,10 @@ from comms_pipeline.domain.event import EventKind, InvalidEvents, ProviderEvent
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.ledger import landing
 from comms_pipeline.loader.core_events import refresh_events
-from comms_pipeline.loader.event_rows import Parsers
 from comms_pipeline.loader.events import load_provider_events
 from comms_pipeline.loader.message_status import refresh_message_status
 from comms_pipeline.loader.replay import replay
-from comms_pipeline.providers.event_parsers import PARSERS
+from comms_pipeline.providers.event_parsers import PARSERS, Parsers
 from comms_pipeline.stores import Stores
 
 DAY = date(2026, 11, 20)
