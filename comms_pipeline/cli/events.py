@@ -78,16 +78,19 @@ def show_verdicts() -> None:
 
 def rescore() -> None:
     """Judge opens and clicks again that other rules than those of now judged, day by day."""
-    from comms_pipeline.loader.verdicts import outdated_days, rescore_day
+    from comms_pipeline.loader.verdicts import rescore_outdated
 
     stores = open_stores()
-    changed = 0
-    days = outdated_days(stores)
+    judged = 0
+
+    def show(done: int, days: int) -> None:
+        nonlocal judged
+        judged = done
+        progress.update(progress.task_ids[0], note=f"{done:,} of {days:,} days")
+
     with step("Judging again") as progress:
-        for done, day in enumerate(days, 1):
-            changed += rescore_day(stores, day)
-            progress.update(progress.task_ids[0], note=f"{done:,} of {len(days):,} days")
-    out.print(f"{len(days):,} days, {changed:,} events changed")
+        changed = rescore_outdated(stores, show)
+    out.print(f"{judged:,} days, {changed:,} events changed")
 
 
 def show_conversions(

@@ -1,13 +1,13 @@
 """`comms sends`, `queue`, `stop`, `start`, `dead-letters`, `quotas`, `worker`: what operations do while things run."""
 
 import asyncio
-import getpass
 import re
 import signal
 from typing import Annotated
 
 import typer
 
+from comms_pipeline.cli.actor import actor
 from comms_pipeline.cli.console import out, table
 from comms_pipeline.cli.opened import open_stores
 from comms_pipeline.dispatch import alerts
@@ -57,7 +57,7 @@ def pause(send: SendId, reason: Reason = "by hand") -> None:
     stores = open_stores()
     with stores.ledger() as ledger, ledger.transaction():
         found = sends.get_send(ledger, send)
-        if not operations.pause_send(ledger, send, actor=_actor(), reason=reason):
+        if not operations.pause_send(ledger, send, actor=actor(), reason=reason):
             raise _not_possible(found, "paused")
     out.print(f"{send} is paused; `comms sends resume {send}` goes on")
 
@@ -67,7 +67,7 @@ def resume(send: SendId) -> None:
     stores = open_stores()
     with stores.ledger() as ledger, ledger.transaction():
         found = sends.get_send(ledger, send)
-        if not operations.resume_send(ledger, send, actor=_actor()):
+        if not operations.resume_send(ledger, send, actor=actor()):
             raise _not_possible(found, "resumed")
     out.print(f"{send} goes on; `comms up` takes it up within seconds")
 
@@ -77,7 +77,7 @@ def cancel(send: SendId, reason: Reason = "by hand") -> None:
     stores = open_stores()
     with stores.ledger() as ledger:
         found = sends.get_send(ledger, send)
-        cancelled = dispatch.cancel(ledger, send, actor=_actor(), reason=reason)
+        cancelled = dispatch.cancel(ledger, send, actor=actor(), reason=reason)
     if cancelled is None:
         raise _not_possible(found, "cancelled")
     out.print(f"{send} is cancelled: {cancelled:,} messages will not be sent")
@@ -104,7 +104,7 @@ def resend(
     elif not yes:
         out.print(f"{send}: {len(chosen):,} contacts would be sent to again; --yes does it")
     else:
-        created = resending.order(stores, send, chosen, actor=_actor())
+        created = resending.order(stores, send, chosen, actor=actor())
         out.print(f"{created}: {len(chosen):,} contacts are sent to again; `comms up` starts it")
 
 
@@ -113,7 +113,7 @@ def stop(scope: Scope, reason: Reason = "by hand") -> None:
     _require_scope(scope)
     stores = open_stores()
     with stores.ledger() as ledger, ledger.transaction():
-        is_new = operations.put_stop(ledger, scope, actor=_actor(), reason=reason)
+        is_new = operations.put_stop(ledger, scope, actor=actor(), reason=reason)
     out.print(f"{scope} is stopped" if is_new else f"{scope} was stopped already")
 
 
@@ -122,7 +122,7 @@ def start(scope: Scope) -> None:
     _require_scope(scope)
     stores = open_stores()
     with stores.ledger() as ledger, ledger.transaction():
-        if not operations.lift_stop(ledger, scope, actor=_actor()):
+        if not operations.lift_stop(ledger, scope, actor=actor()):
             raise NotFound(f"stop of {scope}", "there is none", "See `comms queue`")
     out.print(f"{scope} sends again")
 
@@ -192,7 +192,7 @@ def retry_dead(
     """Queue dead letters again, all of them or some."""
     stores = open_stores()
     with stores.ledger() as ledger:
-        count = dispatch.retry_dead(ledger, actor=_actor(), send_id=send, batch_ids=batch or None)
+        count = dispatch.retry_dead(ledger, actor=actor(), send_id=send, batch_ids=batch or None)
     out.print(f"{count:,} messages are queued again; `comms up` sends them")
 
 
@@ -209,7 +209,7 @@ def set_quota(
     stores = open_stores()
     with stores.ledger() as ledger, ledger.transaction():
         limits.put_quota(ledger, scope, period, None if messages < 0 else messages)
-        operations.audit(ledger, _actor(), "quota", scope, period=period, messages=messages)
+        operations.audit(ledger, actor(), "quota", scope, period=period, messages=messages)
     out.print(f"{scope}: " + ("no quota" if messages < 0 else f"{messages:,} messages per {period}"))
 
 
@@ -255,13 +255,6 @@ def worker(
 
     out.print(f"The worker serves {', '.join(lanes)}")
     asyncio.run(serve())
-
-
-def _actor() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container's user may have no name
-        return "cli"
 
 
 def _require_scope(scope: str) -> None:

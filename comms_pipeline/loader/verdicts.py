@@ -4,7 +4,7 @@ A verdict may change long after: a burst of clicks shows only with the third. Wh
 they touch, in the same lake transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -130,9 +130,17 @@ def outdated_days(stores: Stores) -> list[date]:
         return [row[0] for row in found.fetchall()]
 
 
-def rescore_outdated(stores: Stores) -> int:
-    """`rescore_day` of every day that needs it; returns how many rows changed."""
-    return sum(rescore_day(stores, day) for day in outdated_days(stores))
+def rescore_outdated(stores: Stores, on_day: Callable[[int, int], None] = lambda *_: None) -> int:
+    """`rescore_day` of every day that needs it; returns how many rows changed.
+
+    `on_day` hears how many days are done, and of how many.
+    """
+    days = outdated_days(stores)
+    changed = 0
+    for done, day in enumerate(days, 1):
+        changed += rescore_day(stores, day)
+        on_day(done, len(days))
+    return changed
 
 
 def _count(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
