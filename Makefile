@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 export COMMS_HOME ?= $(CURDIR)/.comms
 BENCH ?= all
 
-.PHONY: help install demo up down clean test lint format bench chaos lock
+.PHONY: help install demo up down clean test lint format bench chaos dictionary lock
 
 help:  ## Show what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 # The stamp is newer than the lock exactly when the environment matches it.
 $(VENV)/.stamp: requirements.lock pyproject.toml
@@ -54,6 +54,12 @@ bench: $(VENV)/.stamp  ## Benchmarks: one line per figure (BENCH=name for one)
 
 chaos: $(VENV)/.stamp  ## Kill everything 300 times while it sends (CHAOS_KILLS, CHAOS_SEED)
 	@"$(BIN)/python" tests/chaos.py
+
+dictionary: $(VENV)/.stamp  ## Write docs/data-dictionary.md anew from schema and models
+	@"$(BIN)/python" -m comms_pipeline.models.dictionary > docs/data-dictionary.md
+
+hostile: $(VENV)/.stamp  ## Tell a million events through a network that repeats, mixes up and kills (HOSTILE_EVENTS, HOSTILE_KILLS, HOSTILE_SEED)
+	@"$(BIN)/python" tests/hostile.py
 
 lock: $(VENV)/.stamp  ## Resolve pyproject.toml anew into requirements.lock
 	@"$(BIN)/uv" pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --group dev pyproject.toml -o requirements.lock

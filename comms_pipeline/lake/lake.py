@@ -13,7 +13,8 @@ from comms_pipeline.domain.errors import DatabaseUnavailable
 from comms_pipeline.lake.catalog import AppliedSchema, WriteLock, catalog_unavailable, without_password
 from comms_pipeline.lake.extensions import link_extensions
 from comms_pipeline.lake.writer import LakeWriter
-from comms_pipeline.sqlfiles import warehouse_root
+from comms_pipeline.models import registry
+from comms_pipeline.sqlfiles import named_queries, warehouse_root
 
 ALIAS = "lake"
 
@@ -103,11 +104,14 @@ class Lake:
             yield lock
 
     def create_tables(self) -> None:
-        """Bring the schema up to date; a few milliseconds when it is. The catalog remembers what was applied."""
+        """Bring the schema and the models' tables up to date; a few milliseconds when they are.
+
+        The catalog remembers what was applied.
+        """
         schema = (warehouse_root() / "lake/schema.sql").read_text(encoding="utf-8")
         # Persisted for every client: inlined rows are where acknowledged deletes were lost.
         options = f"call {ALIAS}.set_option('data_inlining_row_limit', 0)"
-        digest = hashlib.sha256(f"{options};{schema}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{options};{schema};{registry.text_of_all()}".encode()).hexdigest()
         applied = AppliedSchema(self._catalog)
         if applied.digest() == digest:
             return
@@ -117,6 +121,7 @@ class Lake:
                 cursor.execute(options)
                 cursor.execute("begin")
                 cursor.execute(schema)
+                _apply_models(cursor)
                 cursor.execute("commit")
             finally:
                 _roll_back_and_close(cursor)
@@ -145,6 +150,23 @@ class Lake:
             connection.close()
             raise _not_attached(str(error)) from None
         return connection
+
+
+def _apply_models(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Bring the models' tables and views to what their headers say, in the open transaction."""
+    # It needs sqlglot, which takes a quarter of a second; most who open the lake find it up to date.
+    from comms_pipeline.models import ddl
+
+    queries = named_queries("lake/queries/relations.sql")
+    views = {table for (table,) in cursor.execute(queries["views"], {"lake": ALIAS}).fetchall()}
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, kind in cursor.execute(queries["columns"], {"lake": ALIAS}).fetchall():
+        columns.setdefault(table, {})[column] = kind
+    existing = {
+        table: ddl.Existing(is_view=table in views, columns=kinds) for table, kinds in columns.items()
+    }
+    for statement in ddl.statements(registry.models().values(), existing):
+        cursor.execute(statement)
 
 
 def _roll_back_and_close(cursor: duckdb.DuckDBPyConnection) -> None:

@@ -8,163 +8,169 @@ create schema if not exists mart;
 
 -- Grain: one feed. How far each ledger feed has been loaded; written in the transaction that loads it.
 create table if not exists raw.watermarks (
-    feed      varchar not null,
-    xact      ubigint not null,
-    last_id   bigint not null,
-    loaded_at timestamp with time zone not null
+    feed      varchar not null,                  -- a feed of the ledger, or a step of the loader
+    xact      ubigint not null,                  -- transaction id of the last row
+    last_id   bigint not null,                   -- id of the last row, or the last load id
+    loaded_at timestamp with time zone not null  -- when
 );
 
 -- Grain: one import of one file.
 create table if not exists raw.contact_imports (
-    import_id       varchar not null,
-    organisation_id varchar not null,
-    source_name     varchar not null,
-    row_count       bigint not null,
-    contact_count   bigint not null,
-    rejected_rows   bigint not null,
-    imported_at     timestamp with time zone not null
+    import_id       varchar not null,                  -- the import
+    organisation_id varchar not null,                  -- whose it is
+    source_name     varchar not null,                  -- name of the file
+    row_count       bigint not null,                   -- rows of the file = contacts + rejected rows
+    contact_count   bigint not null,                   -- rows that made a contact
+    rejected_rows   bigint not null,                   -- rows that made none
+    imported_at     timestamp with time zone not null  -- when
 );
 
 -- Grain: one fault of one row of one imported file. Severity 'row': no contact came of it.
 create table if not exists raw.contact_rejects (
-    import_id   varchar not null,
-    source_row  bigint not null,
-    column_name varchar,  -- null: the row could not be split into columns
-    reason      varchar not null,
-    severity    varchar not null
+    import_id   varchar not null,  -- the import
+    source_row  bigint not null,   -- row of the file, from 1
+    column_name varchar,           -- null: the row could not be split into columns
+    reason      varchar not null,  -- what was wrong; never the value
+    severity    varchar not null   -- row or column: the contact lacks this value
 );
 
 -- Grain: one contact (contact_id). The only table with addresses and names.
 create table if not exists core.contacts (
-    contact_id      varchar not null,
-    organisation_id varchar not null,
-    external_id     varchar,
-    email           varchar,
-    phone           varchar,
-    name            varchar,
-    language        varchar,
-    time_zone       varchar,
-    country         varchar,
-    region          varchar,
-    postcode        varchar,
-    attributes      varchar not null,
-    consent_source  varchar,
-    consent_kind    varchar,  -- express, implied, … as the import said
-    consent_at      timestamp with time zone,
-    is_erased       boolean not null,
-    created_at      timestamp with time zone not null,
-    updated_at      timestamp with time zone not null
+    contact_id      varchar not null,                   -- keyed hash of its address or external id
+    organisation_id varchar not null,                   -- whose it is
+    external_id     varchar,                            -- the organisation's own id
+    email           varchar,                            -- in normal form
+    phone           varchar,                            -- in E.164
+    name            varchar,                            -- as imported
+    language        varchar,                            -- BCP 47
+    time_zone       varchar,                            -- IANA name
+    country         varchar,                            -- ISO 3166 code
+    region          varchar,                            -- state or province
+    postcode        varchar,                            -- as imported
+    attributes      varchar not null,                   -- JSON: whatever else was imported
+    consent_source  varchar,                            -- where the consent was given, as the import said
+    consent_kind    varchar,                            -- express, implied, … as the import said
+    consent_at      timestamp with time zone,           -- when it was given
+    is_erased       boolean not null,                   -- nothing but the id is left
+    created_at      timestamp with time zone not null,  -- first imported
+    updated_at      timestamp with time zone not null   -- last changed
 );
 
 -- Grain: one send. What the ledger knows of it, for those who only read the lake.
 create table if not exists campaign.sends (
-    send_id         varchar not null,
-    campaign_id     varchar not null,
-    version         integer not null,
-    organisation_id varchar not null,
-    message_class   varchar not null,
-    due_at          timestamp with time zone not null
+    send_id         varchar not null,                        -- the send
+    campaign_id     varchar not null,                        -- its campaign
+    version         integer not null,                        -- of the campaign's file
+    organisation_id varchar not null,                        -- whose it is
+    message_class   varchar not null,                        -- marketing, transactional …
+    due_at          timestamp with time zone not null,       -- when it was to go
+    segments        struct(name varchar, version integer)[]  -- saved segments its audience was selected by last
 );
+alter table campaign.sends add column if not exists segments struct(name varchar, version integer)[];
 
 -- Grain: one contact of one send's audience.
 create table if not exists campaign.audiences (
-    send_id     varchar not null,
-    contact_id  varchar not null,
-    selected_at timestamp with time zone not null
+    send_id     varchar not null,                  -- the send
+    contact_id  varchar not null,                  -- the contact
+    selected_at timestamp with time zone not null  -- when
 );
 
 -- Grain: one contact and channel of one send. Every rule that applied, not only the first.
 create table if not exists campaign.decisions (
-    send_id      varchar not null,
-    contact_id   varchar not null,
-    channel      varchar not null,
-    decision     varchar not null,  -- allowed, deferred, excluded
-    rules        struct(rule_id varchar, version integer, evidence varchar)[] not null,
-    decided_at   timestamp with time zone not null,
-    not_before   timestamp with time zone,  -- of what is deferred: the first minute at which it may go
-    hours        varchar                    -- when the contact may be reached; null: at any time
+    send_id      varchar not null,                   -- the send
+    contact_id   varchar not null,                   -- the contact
+    channel      varchar not null,                   -- email, sms or whatsapp
+    decision     varchar not null,                   -- allowed, deferred, excluded
+    rules        struct(rule_id varchar, version integer, evidence varchar)[] not null,  -- every rule that spoke against it
+    decided_at   timestamp with time zone not null,  -- when
+    not_before   timestamp with time zone,           -- of what is deferred: the first minute at which it may go
+    hours        varchar                             -- when the contact may be reached; null: at any time
 );
 alter table campaign.decisions add column if not exists not_before timestamp with time zone;
 alter table campaign.decisions add column if not exists hours varchar;
 
 -- Grain: one message (message_id). The plan: who gets what, when, through what. Append-only.
 create table if not exists campaign.messages (
-    send_id      varchar not null,
-    generation   integer not null,
-    message_id   varchar not null,
-    contact_id   varchar not null,
-    channel      varchar not null,
-    lane         varchar not null,
-    variant      varchar not null,
-    language     varchar,
-    score        double not null,    -- personalization score, 0-1
-    segments     integer,            -- SMS segments; null for e-mail
-    due_at       timestamp with time zone not null,
-    planned_at   timestamp with time zone not null,
-    topic        varchar,            -- the type of message people choose by
-    hours        varchar             -- when the contact may be reached; null: at any time
+    send_id      varchar not null,                   -- the send
+    generation   integer not null,                   -- the run that planned it, from 1
+    message_id   varchar not null,                   -- the message
+    contact_id   varchar not null,                   -- the contact
+    channel      varchar not null,                   -- email, sms or whatsapp
+    lane         varchar not null,                   -- channel and provider account it is planned for
+    variant      varchar not null,                   -- the variant; empty without variants
+    language     varchar,                            -- of the content
+    score        double not null,                    -- personalization score, 0-1
+    segments     integer,                            -- SMS segments; null for e-mail
+    due_at       timestamp with time zone not null,  -- when it may go first
+    planned_at   timestamp with time zone not null,  -- when
+    topic        varchar,                            -- the type of message people choose by
+    hours        varchar,                            -- when the contact may be reached; null: at any time
+    cost_micros  bigint,                             -- by the price set at planning, for its segments; null: there was none
+    currency     varchar                             -- of the cost
 );
 alter table campaign.messages add column if not exists topic varchar;
 alter table campaign.messages add column if not exists hours varchar;
+alter table campaign.messages add column if not exists cost_micros bigint;
+alter table campaign.messages add column if not exists currency varchar;
 
 -- Grain: one send. Its books as they were balanced last: lake, ledger and the providers' events.
 create table if not exists campaign.reconciliations (
-    send_id       varchar not null,
-    planned       bigint not null,
-    accepted      bigint not null,
-    refused       bigint not null,
-    deferred      bigint not null,
-    cancelled     bigint not null,
-    unknown       bigint not null,
-    waiting       bigint not null,
-    confirmed     bigint not null,   -- accepted messages of which the provider told any event
-    contradicted  bigint not null,   -- refused or cancelled ones that were delivered all the same
-    enqueued      bigint not null,   -- as the ledger counts
-    held          bigint not null,   -- waiting, in flight or in doubt in the ledger
-    is_balanced   boolean not null,
-    reconciled_at timestamp with time zone not null
+    send_id       varchar not null,                  -- the send
+    planned       bigint not null,                   -- messages in the plan
+    accepted      bigint not null,                   -- a provider took them
+    refused       bigint not null,                   -- refused
+    deferred      bigint not null,                   -- put off
+    cancelled     bigint not null,                   -- given up by people
+    unknown       bigint not null,                   -- nobody knows yet
+    waiting       bigint not null,                   -- nothing is recorded yet
+    confirmed     bigint not null,                   -- accepted messages of which the provider told any event
+    contradicted  bigint not null,                   -- refused or cancelled ones that were delivered all the same
+    enqueued      bigint not null,                   -- as the ledger counts
+    held          bigint not null,                   -- waiting, in flight or in doubt in the ledger
+    is_balanced   boolean not null,                  -- all agree
+    reconciled_at timestamp with time zone not null  -- when
 );
 
 -- Grain: one recorded outcome of one message; the highest outcome_id of a message is its state.
 create table if not exists core.outcomes (
-    outcome_id          bigint not null,
-    batch_id            bigint not null,
-    send_id             varchar not null,
-    message_id          varchar not null,
-    status              varchar not null,
-    reason              varchar,
-    code                varchar,
-    provider            varchar not null,
-    provider_message_id varchar,
-    recorded_at         timestamp with time zone not null,
-    load_id             bigint             -- of the run that loaded it, growing; outcome ids may come out of order
+    outcome_id          bigint not null,                    -- grows
+    batch_id            bigint not null,                    -- the batch it was sent in
+    send_id             varchar not null,                   -- the send
+    message_id          varchar not null,                   -- the message
+    status              varchar not null,                   -- accepted, refused, unknown, deferred, cancelled
+    reason              varchar,                            -- why, in our word
+    code                varchar,                            -- the provider's code
+    provider            varchar not null,                   -- through whom
+    provider_message_id varchar,                            -- the provider's id of the message
+    recorded_at         timestamp with time zone not null,  -- when
+    load_id             bigint                              -- of the run that loaded it, growing; outcome ids may come out of order
 );
 alter table core.outcomes add column if not exists load_id bigint;
 
 -- Grain: one event as a provider told it, personal fields removed; told again, it is another row. Kept also when
 -- nothing matches it.
 create table if not exists raw.provider_events (
-    landing_id          bigint not null,
-    position            integer not null,  -- in its webhook, from 0
-    provider            varchar not null,
-    received_at         timestamp with time zone not null,
-    kind                varchar not null,
-    raw_kind            varchar not null,
-    occurred_at         timestamp with time zone not null,
-    organisation_id     varchar,
-    message_id          varchar,
-    provider_message_id varchar,
-    provider_event_id   varchar,
-    reason              varchar,
-    code                varchar,
-    url                 varchar,
-    user_agent          varchar,
-    is_machine          boolean not null,
-    payload             varchar not null,
-    load_id             bigint,            -- one number per commit of the loader, growing; null: loaded before it was kept
-    ip_key              varchar,           -- keyed hash of the client's address, hex
-    is_head             boolean,
-    is_prefetch         boolean
+    landing_id          bigint not null,                    -- which webhook
+    position            integer not null,                   -- in its webhook, from 0
+    provider            varchar not null,                   -- who told it
+    received_at         timestamp with time zone not null,  -- when it arrived
+    kind                varchar not null,                   -- what happened, in our word
+    raw_kind            varchar not null,                   -- what happened, in the provider's word
+    occurred_at         timestamp with time zone not null,  -- when it happened
+    organisation_id     varchar,                            -- whose it is
+    message_id          varchar,                            -- the message
+    provider_message_id varchar,                            -- the provider's id of the message
+    provider_event_id   varchar,                            -- the provider's id of the event
+    reason              varchar,                            -- why, in our word
+    code                varchar,                            -- the provider's code
+    url                 varchar,                            -- what was clicked
+    user_agent          varchar,                            -- the client's, as it said
+    is_machine          boolean not null,                   -- the provider said that no person did it
+    payload             varchar not null,                   -- the rest, JSON
+    load_id             bigint,                             -- one number per commit of the loader, growing; null: loaded before it was kept
+    ip_key              varchar,                            -- keyed hash of the client's address, hex
+    is_head             boolean,                            -- only the headers were asked for
+    is_prefetch         boolean                             -- fetched ahead by a program
 );
 alter table raw.provider_events add column if not exists load_id bigint;
 alter table raw.provider_events add column if not exists ip_key varchar;
@@ -173,39 +179,39 @@ alter table raw.provider_events add column if not exists is_prefetch boolean;
 
 -- Grain: one webhook body (or part of one) that no parser understood, with the reason. The body stays in the ledger's landing.
 create table if not exists raw.event_rejects (
-    landing_id  bigint not null,
-    provider    varchar not null,
-    received_at timestamp with time zone not null,
-    reason      varchar not null
+    landing_id  bigint not null,                    -- which webhook
+    provider    varchar not null,                   -- who told it
+    received_at timestamp with time zone not null,  -- when it arrived
+    reason      varchar not null                    -- why not
 );
 
 -- Grain: one event that happened once (event_id), however often it was told.
 create table if not exists core.events (
-    event_id            varchar not null,
-    message_id          varchar,
-    send_id             varchar,
-    contact_id          varchar,
-    channel             varchar,
-    organisation_id     varchar,
-    provider            varchar not null,
-    kind                varchar not null,
-    occurred_at         timestamp with time zone not null,
-    received_at         timestamp with time zone not null,
-    reason              varchar,
-    code                varchar,
-    url                 varchar,
-    verdict             varchar not null,  -- human, machine, proxy, unknown
-    verdict_score       double,            -- 0 surely human … 1 surely machine; null: not scored
-    verdict_reasons     varchar[],
-    verdict_version     integer,           -- of the rules that scored it
-    user_agent          varchar,
-    ip_key              varchar,           -- keyed hash of the client's address, hex
-    is_head             boolean,
-    is_prefetch         boolean,
-    is_told_machine     boolean,           -- the provider said that no person did it
-    match               varchar,           -- how its message was found: message_id, provider_id, unmatched
-    load_id             bigint,            -- of the run that wrote the row, growing; whoever changes a row gives it a new one
-    provider_message_id varchar
+    event_id            varchar not null,                   -- hash of what happened
+    message_id          varchar,                            -- null: no message of ours was found
+    send_id             varchar,                            -- the send
+    contact_id          varchar,                            -- the contact
+    channel             varchar,                            -- email, sms or whatsapp
+    organisation_id     varchar,                            -- whose it is
+    provider            varchar not null,                   -- who told it
+    kind                varchar not null,                   -- queued, sent, delivered, opened, clicked …
+    occurred_at         timestamp with time zone not null,  -- when it happened
+    received_at         timestamp with time zone not null,  -- when it arrived
+    reason              varchar,                            -- why, in our word
+    code                varchar,                            -- the provider's code
+    url                 varchar,                            -- what was clicked
+    verdict             varchar not null,                   -- human, machine, proxy, unknown
+    verdict_score       double,                             -- 0 surely human … 1 surely machine; null: not scored
+    verdict_reasons     varchar[],                          -- what spoke for it
+    verdict_version     integer,                            -- of the rules that scored it
+    user_agent          varchar,                            -- the client's, as it said
+    ip_key              varchar,                            -- keyed hash of the client's address, hex
+    is_head             boolean,                            -- only the headers were asked for
+    is_prefetch         boolean,                            -- fetched ahead by a program
+    is_told_machine     boolean,                            -- the provider said that no person did it
+    match               varchar,                            -- how its message was found: message_id, provider_id, unmatched
+    load_id             bigint,                             -- of the run that wrote the row, growing; whoever changes a row gives it a new one
+    provider_message_id varchar                             -- the provider's id of the message
 );
 alter table core.events add column if not exists verdict_score double;
 alter table core.events add column if not exists verdict_reasons varchar[];
@@ -221,140 +227,74 @@ alter table core.events add column if not exists provider_message_id varchar;
 
 -- Grain: one message of which an outcome or an event is known. Its furthest step, and when it made each.
 create table if not exists core.message_status (
-    message_id             varchar not null,
-    send_id                varchar,
-    contact_id             varchar,
-    channel                varchar,
-    organisation_id        varchar,
-    status                 varchar not null,
-    status_rank            tinyint not null,
-    accepted_at            timestamp with time zone,
-    sent_at                timestamp with time zone,
-    deferred_at            timestamp with time zone,
-    delivered_at           timestamp with time zone,
-    bounced_at             timestamp with time zone,
-    failed_at              timestamp with time zone,
-    first_opened_at        timestamp with time zone,
-    first_human_opened_at  timestamp with time zone,
-    first_clicked_at       timestamp with time zone,
-    first_human_clicked_at timestamp with time zone,
-    complained_at          timestamp with time zone,
-    unsubscribed_at        timestamp with time zone,
-    opens                  bigint not null,
-    human_opens            bigint not null,
-    clicks                 bigint not null,
-    human_clicks           bigint not null,
-    last_event_at          timestamp with time zone,
-    updated_at             timestamp with time zone not null
+    message_id             varchar not null,                   -- the message
+    send_id                varchar,                            -- the send
+    contact_id             varchar,                            -- the contact
+    channel                varchar,                            -- email, sms or whatsapp
+    organisation_id        varchar,                            -- whose it is
+    status                 varchar not null,                   -- the furthest step
+    status_rank            tinyint not null,                   -- its place among the steps
+    accepted_at            timestamp with time zone,           -- when the provider took it
+    sent_at                timestamp with time zone,           -- first told
+    deferred_at            timestamp with time zone,           -- first told
+    delivered_at           timestamp with time zone,           -- first told
+    bounced_at             timestamp with time zone,           -- first told
+    failed_at              timestamp with time zone,           -- first told
+    first_opened_at        timestamp with time zone,           -- by whomever or whatever
+    first_human_opened_at  timestamp with time zone,           -- by a person
+    first_clicked_at       timestamp with time zone,           -- by whomever or whatever
+    first_human_clicked_at timestamp with time zone,           -- by a person
+    complained_at          timestamp with time zone,           -- first told
+    unsubscribed_at        timestamp with time zone,           -- first told
+    opens                  bigint not null,                    -- how often
+    human_opens            bigint not null,                    -- how often by a person
+    clicks                 bigint not null,                    -- how often
+    human_clicks           bigint not null,                    -- how often by a person
+    last_event_at          timestamp with time zone,           -- latest of anything told
+    updated_at             timestamp with time zone not null,  -- when the row was computed
+    load_id                bigint                              -- of the run that computed the row, growing
 );
+alter table core.message_status add column if not exists load_id bigint;
 
 -- Grain: one business event (a purchase, a booking …) that was told, once per idempotency key.
 create table if not exists core.business_events (
-    event_id        varchar not null,
-    organisation_id varchar not null,
-    type            varchar not null,
-    contact_id      varchar,
-    occurred_at     timestamp with time zone not null,
-    received_at     timestamp with time zone not null,
-    value_micros    bigint,
-    currency        varchar,
-    properties      varchar not null,  -- JSON
-    idempotency_key varchar not null,
-    source          varchar not null
+    event_id        varchar not null,                   -- the event
+    organisation_id varchar not null,                   -- whose it is
+    type            varchar not null,                   -- purchase, booking, custom …
+    contact_id      varchar,                            -- the contact
+    occurred_at     timestamp with time zone not null,  -- when it happened
+    received_at     timestamp with time zone not null,  -- when it arrived
+    value_micros    bigint,                             -- what it was worth, in millionths
+    currency        varchar,                            -- of the value
+    properties      varchar not null,                   -- JSON
+    idempotency_key varchar not null,                   -- what makes it one event
+    source          varchar not null                    -- who told it
 );
 
 -- Grain: one business event credited to one message.
 create table if not exists core.conversions (
-    event_id            varchar not null,
-    message_id          varchar not null,
-    send_id             varchar not null,
-    contact_id          varchar not null,
-    organisation_id     varchar not null,
-    channel             varchar not null,
-    variant             varchar,
-    type                varchar not null,
-    occurred_at         timestamp with time zone not null,
-    touch_kind          varchar not null,
-    touched_at          timestamp with time zone not null,
-    seconds_since_touch bigint not null,
-    value_micros        bigint,
-    currency            varchar,
-    model               varchar not null,  -- last_touch
-    window_hours        integer not null
+    event_id            varchar not null,                   -- the business event
+    message_id          varchar not null,                   -- the message
+    send_id             varchar not null,                   -- the send
+    contact_id          varchar not null,                   -- the contact
+    organisation_id     varchar not null,                   -- whose it is
+    channel             varchar not null,                   -- email, sms or whatsapp
+    variant             varchar,                            -- the variant; empty without variants
+    type                varchar not null,                   -- of the business event
+    occurred_at         timestamp with time zone not null,  -- when it happened
+    touch_kind          varchar not null,                   -- delivered, opened or clicked
+    touched_at          timestamp with time zone not null,  -- when the touch was
+    seconds_since_touch bigint not null,                    -- from the touch to the event
+    value_micros        bigint,                             -- what it was worth, in millionths
+    currency            varchar,                            -- of the value
+    model               varchar not null,                   -- last_touch
+    window_hours        integer not null                    -- how long such a touch counts
 );
 
--- Grain: one contact that ever got a message.
-create table if not exists core.engagement (
-    contact_id       varchar not null,
-    messages         bigint not null,
-    delivered        bigint not null,
-    human_opens      bigint not null,
-    human_clicks     bigint not null,
-    last_engaged_at  timestamp with time zone,
-    engagement_score double not null,
-    computed_at      timestamp with time zone not null
-);
-
--- Grain: one contact and channel that ever got a message.
-create table if not exists core.channel_affinity (
-    contact_id    varchar not null,
-    channel       varchar not null,
-    messages      bigint not null,
-    human_engaged bigint not null,
-    affinity      double not null,  -- 0-1, smoothed
-    computed_at   timestamp with time zone not null
-);
-
--- Grain: one contact and hour of the day in which it ever opened or clicked.
-create table if not exists core.send_hours (
-    contact_id  varchar not null,
-    local_hour  tinyint not null,  -- 0-23 by the contact's clock; by UTC for contacts without a time zone
-    weight      double not null,   -- messages opened or clicked then, fading with time
-    computed_at timestamp with time zone not null
-);
-
--- Grain: one send, channel and variant.
-create table if not exists mart.campaign_performance (
-    send_id          varchar not null,
-    campaign_id      varchar not null,
-    channel          varchar not null,
-    variant          varchar not null,
-    messages         bigint not null,
-    accepted         bigint not null,
-    refused          bigint not null,
-    deferred         bigint not null,
-    cancelled        bigint not null,
-    unknown          bigint not null,
-    waiting          bigint not null,
-    delivered        bigint not null,
-    bounced          bigint not null,
-    opened           bigint not null,
-    human_opened     bigint not null,
-    clicked          bigint not null,
-    unsubscribed     bigint not null,
-    complained       bigint not null,
-    delivery_rate    double,
-    open_rate        double,
-    human_open_rate  double,
-    click_rate       double,
-    unsubscribe_rate double,
-    complaint_rate   double,
-    bounce_rate      double,
-    computed_at      timestamp with time zone not null
-);
-
--- Grain: one send. The funnel everything must sum to.
-create table if not exists mart.send_funnel (
-    send_id     varchar not null,
-    campaign_id varchar not null,
-    audience    bigint not null,
-    excluded    bigint not null,
-    messages    bigint not null,
-    accepted    bigint not null,
-    refused     bigint not null,
-    deferred    bigint not null,
-    cancelled   bigint not null,
-    unknown     bigint not null,
-    waiting     bigint not null,
-    computed_at timestamp with time zone not null
+-- Grain: one model (see lake/models). How far its rows go; written in the transaction that computes them.
+create table if not exists raw.model_marks (
+    model        varchar not null,                   -- schema.name
+    after        bigint not null,                    -- load id up to which it is worked in
+    refreshed_at timestamp with time zone not null,  -- when
+    digest       varchar not null                    -- of the definition that the rows were computed by
 );
