@@ -27,6 +27,21 @@ def costs_of(messages: pl.DataFrame, prices: Mapping[str, Price]) -> list[LaneCo
     ]
 
 
+def cost_columns(prices: Mapping[str, Price]) -> list[pl.Expr]:
+    """What each message costs once it is accepted: `cost_micros` and `currency`, null without a price of its lane.
+
+    Rows have `lane` and `segments` (null where messages have none).
+    """
+    micros = {lane: price.micros for lane, price in prices.items()}
+    currencies = {lane: price.currency for lane, price in prices.items()}
+    lane = pl.col("lane")
+    price = lane.replace_strict(micros, default=None, return_dtype=pl.Int64)
+    return [
+        (price * pl.col("segments").fill_null(1)).alias("cost_micros"),
+        lane.replace_strict(currencies, default=None, return_dtype=pl.String).alias("currency"),
+    ]
+
+
 def totals(costs: list[LaneCost]) -> list[Price]:
     """One sum for each currency, in order of its code."""
     sums: dict[str, int] = {}

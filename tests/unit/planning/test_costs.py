@@ -3,7 +3,7 @@
 import polars as pl
 
 from comms_pipeline.domain.prices import Price
-from comms_pipeline.planning.costs import LaneCost, costs_of, totals
+from comms_pipeline.planning.costs import LaneCost, cost_columns, costs_of, totals
 
 PLAN = pl.DataFrame(
     {
@@ -39,3 +39,13 @@ def test_currencies_are_not_added_up() -> None:
 def test_an_empty_plan_costs_nothing() -> None:
     assert costs_of(PLAN.clear(), {"sms:twilio": usd(1)}) == []
     assert totals([]) == []
+
+
+def test_every_message_has_the_cost_of_its_segments() -> None:
+    planned = pl.DataFrame(
+        {"lane": ["email:sendgrid", "sms:twilio", "whatsapp:twilio"], "segments": [None, 3, None]},
+        schema_overrides={"segments": pl.Int32},
+    )
+    prices = {"email:sendgrid": usd(600), "sms:twilio": Price(micros=8_300, currency="EUR")}
+    assert planned.select(cost_columns(prices)).rows() == [(600, "USD"), (24_900, "EUR"), (None, None)]
+    assert planned.select(cost_columns({})).rows() == [(None, None)] * 3

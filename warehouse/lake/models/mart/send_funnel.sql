@@ -1,29 +1,49 @@
--- mart.send_funnel: where everybody of a send's audience ended up.
--- Grain: send_id. audience = messages + excluded; messages = accepted + refused + deferred + cancelled
--- + unknown + waiting.
-with audience as (
-    select send_id, count(*) as audience from campaign.audiences group by send_id
-),
-decided as (
-    select send_id, contact_id, bool_or(decision <> 'excluded') as is_allowed
-    from campaign.decisions group by send_id, contact_id
-),
-excluded as (
-    select send_id, count(*) filter (where not is_allowed) as excluded from decided group by send_id
-),
-performance as (
-    select send_id, sum(messages) as messages, sum(accepted) as accepted, sum(refused) as refused,
-           sum(deferred) as deferred, sum(cancelled) as cancelled, sum(unknown) as unknown, sum(waiting) as waiting
-    from mart.campaign_performance group by send_id
+/* ---
+description: Where everybody of each send's audience ended up. The sums that must hold.
+grain: one send that has an audience
+key: send_id
+group: analytics
+owner: team:analysts
+freshness_hours: 26
+after_send: true
+chart: {name: messages_by_send, of: sum(messages), by: send_id}
+figures:
+  audience: sum(audience)
+  excluded: sum(excluded)
+  messages: sum(messages)
+  accepted: sum(accepted)
+  unknown: sum(unknown)
+columns:
+  send_id: {type: varchar, description: The send., tests: [not_null, unique, {relation: campaign.sends.send_id}]}
+  campaign_id: {type: varchar, description: The campaign., tests: [not_null]}
+  organisation_id: {type: varchar, description: Whose messages they are., tests: [not_null]}
+  audience: {type: bigint, unit: contacts, description: Contacts that were selected., tests: [not_null]}
+  excluded: {type: bigint, unit: contacts, description: "Of them, those whom rules keep from every channel.", tests: [not_null]}
+  messages: {type: bigint, unit: messages, description: "Planned.", tests: [not_null]}
+  accepted: {type: bigint, unit: messages, description: "The provider took them.", tests: [not_null]}
+  refused: {type: bigint, unit: messages, description: "Refused, by the provider or by our last check.", tests: [not_null]}
+  deferred: {type: bigint, unit: messages, description: "Surely not sent, to be tried again.", tests: [not_null]}
+  cancelled: {type: bigint, unit: messages, description: "Given up by people.", tests: [not_null]}
+  unknown: {type: bigint, unit: messages, description: "Nobody knows yet whether the provider took them.", tests: [not_null]}
+  waiting: {type: bigint, unit: messages, description: "Nothing is recorded yet.", tests: [not_null]}
+  computed_at: {type: timestamp with time zone, description: When this was counted., tests: [not_null]}
+checks:
+  states_sum: >-
+    select send_id from mart.send_funnel
+    where messages <> accepted + refused + deferred + cancelled + unknown + waiting
+--- */
+with counted as (
+    select send_id,
+           sum(messages)::bigint as messages, sum(accepted)::bigint as accepted, sum(refused)::bigint as refused,
+           sum(deferred)::bigint as deferred, sum(cancelled)::bigint as cancelled, sum(unknown)::bigint as unknown,
+           sum(waiting)::bigint as waiting
+    from core.message_counts group by send_id
 )
-select a.send_id, n.campaign_id,
-       a.audience, coalesce(e.excluded, 0) as excluded,
-       coalesce(p.messages, 0)::bigint as messages, coalesce(p.accepted, 0)::bigint as accepted,
-       coalesce(p.refused, 0)::bigint as refused, coalesce(p.deferred, 0)::bigint as deferred,
-       coalesce(p.cancelled, 0)::bigint as cancelled, coalesce(p.unknown, 0)::bigint as unknown,
-       coalesce(p.waiting, 0)::bigint as waiting, $now::timestamptz as computed_at
-from audience a
+select a.send_id, n.campaign_id, n.organisation_id, a.audience, a.excluded,
+       coalesce(c.messages, 0) as messages, coalesce(c.accepted, 0) as accepted, coalesce(c.refused, 0) as refused,
+       coalesce(c.deferred, 0) as deferred, coalesce(c.cancelled, 0) as cancelled,
+       coalesce(c.unknown, 0) as unknown, coalesce(c.waiting, 0) as waiting,
+       $now::timestamptz as computed_at
+from core.send_audience a
 join campaign.sends n using (send_id)
-left join excluded e using (send_id)
-left join performance p using (send_id)
-order by a.send_id
+left join counted c using (send_id)

@@ -1,0 +1,63 @@
+/* ---
+description: How well messages arrive at each e-mail domain and in each country's telephone network.
+grain: one organisation, channel and domain
+key: [organisation_id, channel, domain]
+group: deliverability
+owner: team:analysts
+freshness_hours: 26
+chart: {name: accepted_by_domain, of: sum(accepted), by: domain}
+figures:
+  delivery_rate: sum(delivered) / nullif(sum(accepted), 0)
+  bounce_rate: sum(bounced) / nullif(sum(accepted), 0)
+  complaint_rate: sum(complained) / nullif(sum(delivered), 0)
+columns:
+  organisation_id: {type: varchar, description: Whose messages they are., tests: [not_null]}
+  channel: {type: varchar, description: "email, sms or whatsapp.", tests: [not_null]}
+  domain: {type: varchar, description: "E-mail domain, of phones the calling code, such as +49. Those with fewer than 5 contacts are together as (small domains); (unknown) are contacts without an address by now, as after erasure.", tests: [not_null]}
+  accepted: {type: bigint, unit: messages, description: "The provider took them.", tests: [not_null]}
+  delivered: {type: bigint, unit: messages, description: "Arrived, and did not come back.", tests: [not_null]}
+  deferred_once: {type: bigint, unit: messages, description: "The provider said at least once that it could not deliver them yet.", tests: [not_null]}
+  bounced: {type: bigint, unit: messages, description: "Came back in the end.", tests: [not_null]}
+  failed: {type: bigint, unit: messages, description: "Given up by the provider in the end.", tests: [not_null]}
+  complained: {type: bigint, unit: messages, description: "The recipient called it spam.", tests: [not_null]}
+  human_opened: {type: bigint, unit: messages, description: "Opened by a person.", tests: [not_null]}
+  human_clicked: {type: bigint, unit: messages, description: "Clicked by a person.", tests: [not_null]}
+  delivery_rate: {type: double, unit: share, description: delivered / accepted; null without accepted messages., tests: [share]}
+  bounce_rate: {type: double, unit: share, description: bounced / accepted; null without accepted messages., tests: [share]}
+  complaint_rate: {type: double, unit: share, description: complained / delivered; null without delivered messages., tests: [share]}
+  human_open_rate: {type: double, unit: share, description: human_opened / delivered; null without delivered messages., tests: [share]}
+  human_click_rate: {type: double, unit: share, description: human_clicked / delivered; null without delivered messages., tests: [share]}
+  deferral_rate: {type: double, unit: share, description: deferred_once / accepted; null without accepted messages., tests: [share]}
+  failure_rate: {type: double, unit: share, description: failed / accepted; null without accepted messages., tests: [share]}
+  median_delivery_seconds: {type: double, unit: seconds, description: "From acceptance to delivery, half of the messages are quicker; null where none was delivered."}
+  p95_delivery_seconds: {type: double, unit: seconds, description: "From acceptance to delivery, 19 of 20 messages are quicker; null where none was delivered."}
+--- */
+-- Providers tell whole seconds, and their clocks are not ours: nothing is delivered before it is accepted.
+with counted as (
+    select f.organisation_id, f.channel,
+           coalesce(case when f.channel = 'email' then d.email_domain else d.calling_code end, '(unknown)') as domain,
+           count(*) as accepted,
+           count(*) filter (f.is_delivered) as delivered,
+           count(*) filter (f.was_deferred) as deferred_once,
+           count(*) filter (f.is_bounced) as bounced,
+           count(*) filter (f.is_failed) as failed,
+           count(*) filter (f.is_complained) as complained,
+           count(*) filter (f.is_human_opened) as human_opened,
+           count(*) filter (f.is_human_clicked) as human_clicked,
+           quantile_cont(greatest(0, epoch(f.delivered_at) - epoch(f.accepted_at)), [0.5, 0.95])
+               filter (f.is_delivered and f.delivered_at is not null and f.accepted_at is not null) as seconds
+    from core.message_facts f
+    left join core.contact_domains d using (contact_id)
+    where f.state = 'accepted'
+    group by all
+)
+select * exclude (seconds),
+       delivered / nullif(accepted, 0) as delivery_rate,
+       bounced / nullif(accepted, 0) as bounce_rate,
+       complained / nullif(delivered, 0) as complaint_rate,
+       human_opened / nullif(delivered, 0) as human_open_rate,
+       human_clicked / nullif(delivered, 0) as human_click_rate,
+       deferred_once / nullif(accepted, 0) as deferral_rate,
+       failed / nullif(accepted, 0) as failure_rate,
+       seconds[1] as median_delivery_seconds, seconds[2] as p95_delivery_seconds
+from counted
