@@ -1,20 +1,12 @@
-"""Conditions on contact fields → boolean SQL. Every value and path goes in as a parameter, never as text."""
+"""Conditions on contact fields and lists → boolean SQL. Every value and path goes in as a parameter, never as text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from comms_pipeline.domain.segment import (
-    CONTACT_FIELDS,
-    AllOf,
-    AnyOf,
-    Comparison,
-    Condition,
-    Not,
-    Operator,
-    Scalar,
-    Value,
-)
-
-Parameter = Scalar | list[Scalar]
+from comms_pipeline.audience.behaviour import QUERIES
+from comms_pipeline.audience.scope import Scope
+from comms_pipeline.domain.behaviour import OnList
+from comms_pipeline.domain.segment import CONTACT_FIELDS, Comparison, Operator, Scalar, Value
+from comms_pipeline.sqlfiles import named_queries
 
 _SIGNS = {
     Operator.EQ: "=",
@@ -28,19 +20,6 @@ _NEGATIVE = frozenset({Operator.NE, Operator.NOT_IN, Operator.IS_NOT_SET})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
-    """Values on their way into a query, each under a name of its own."""
-
-    values: dict[str, Parameter] = field(default_factory=dict)
-
-    def add(self, value: Parameter) -> str:
-        """Keep a value; gives back how SQL refers to it."""
-        name = f"p{len(self.values)}"
-        self.values[name] = value
-        return f"${name}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Field:
     """A field as SQL: its text, and for an attribute the place in the JSON it comes from."""
 
@@ -48,21 +27,19 @@ class _Field:
     path: str | None = None
 
 
-def condition_sql(condition: Condition, parameters: Parameters) -> str:
+def comparison_sql(condition: Comparison, parameters: Scope) -> str:
     """A boolean expression over `core.contacts` that is never null, so that `not` is a true complement."""
-    match condition:
-        case AllOf():
-            return f"({' and '.join(condition_sql(each, parameters) for each in condition.all)})"
-        case AnyOf():
-            return f"({' or '.join(condition_sql(each, parameters) for each in condition.any)})"
-        case Not():
-            return f"(not {condition_sql(condition.condition, parameters)})"
-        case Comparison():
-            positive = f"coalesce({_positive(condition, parameters)}, false)"
-            return f"(not {positive})" if condition.op in _NEGATIVE else positive
+    positive = f"coalesce({_positive(condition, parameters)}, false)"
+    return f"(not {positive})" if condition.op in _NEGATIVE else positive
 
 
-def _positive(condition: Comparison, parameters: Parameters) -> str:
+def list_sql(condition: OnList, parameters: Scope) -> str:
+    """Whether a contact is on a list; never null."""
+    name = f"{parameters.add(condition.list)}::varchar"
+    return f"coalesce({named_queries(QUERIES)['on_list'].format(name=name)}, false)"
+
+
+def _positive(condition: Comparison, parameters: Scope) -> str:
     """The comparison, of a negative operator its opposite; null where the contact lacks the field."""
     column = _field(condition.field, parameters)
     if condition.op in {Operator.IS_SET, Operator.IS_NOT_SET}:
@@ -86,7 +63,7 @@ def _positive(condition: Comparison, parameters: Parameters) -> str:
     return f"{typed} {_SIGNS[condition.op]} {names[0]}"
 
 
-def _field(name: str, parameters: Parameters) -> _Field:
+def _field(name: str, parameters: Scope) -> _Field:
     if name in CONTACT_FIELDS:
         return _Field(text=name)
     # A JSON pointer; field names hold neither '/' nor '~', so nothing needs escaping.

@@ -1,16 +1,27 @@
 """Audience definitions → one DuckDB query over the lake. Runs nothing.
 
-The query has one column, `contact_id`, distinct, and can name only contacts of the organisation that are not
+The query has one column, `contact_id`, each once, and can name only contacts of the organisation that are not
 erased, whatever the definition says.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 
-from comms_pipeline.audience.conditions import Parameter, Parameters, condition_sql
+from comms_pipeline.audience.behaviour import QUERIES, happened, needs_a_row, score_sql, scored
+from comms_pipeline.audience.conditions import comparison_sql, list_sql
+from comms_pipeline.audience.references import SavedSegment, parts_of, segments_used
+from comms_pipeline.audience.scope import Parameter, Scope
 from comms_pipeline.audience.sql import CULPRIT, OWN_PREFIX, fence
+from comms_pipeline.domain.behaviour import (
+    Happened,
+    OfAudienceType,
+    OnList,
+    ScoreBetween,
+    SegmentReference,
+)
 from comms_pipeline.domain.errors import InvalidSegment
 from comms_pipeline.domain.segment import (
     CONTACT_FIELDS,
@@ -26,33 +37,150 @@ from comms_pipeline.domain.segment import (
 from comms_pipeline.domain.validation import close_match, nearest
 from comms_pipeline.sqlfiles import named_queries
 
-# Read on first use: importing opens no file.
-_QUERIES = "lake/audience.sql"
+# What it comes to when a query meets the bounds that whoever runs it has set.
+_BEYOND_BOUNDS: tuple[tuple[type[duckdb.Error], str, str], ...] = (
+    (
+        duckdb.InterruptException,
+        "it ran for too long and was stopped",
+        "Join on contact_id, and filter before joining",
+    ),
+    (
+        duckdb.OutOfMemoryException,
+        "it needs more memory than it may have",
+        "Select fewer columns and rows before joining, grouping or sorting",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudienceQuery:
-    """A query for `connection.execute(query.sql, query.parameters)` on the lake."""
+    """A query for `connection.execute(query.sql, query.parameters)` on the lake.
+
+    `is_free`: SQL that people wrote is in it, which may take any time and memory.
+    """
 
     sql: str
     parameters: dict[str, Parameter]
+    is_free: bool
 
 
-def compile_audience(definition: Audience, organisation_id: str) -> AudienceQuery:
+def compile_audience(
+    definition: Audience,
+    organisation_id: str,
+    *,
+    saved: Mapping[str, SavedSegment] | None = None,
+    now: datetime | None = None,
+) -> AudienceQuery:
     """The query that finds an audience's contacts in one organisation.
 
-    Raises `InvalidSegment` for SQL that is not one SELECT within the fence. That the SQL has a `contact_id`
-    column and names real columns shows only when it runs: see `invalid_segment`.
+    `saved` are the organisation's segments by name; `now` is when windows end, by default the database's present.
+    Raises `InvalidSegment` for SQL that is not one SELECT within the fence, and for segments that are not saved or
+    come back to themselves. That the SQL has a `contact_id` column and names real columns shows only when it runs:
+    see `invalid_segment`.
     """
-    parameters = Parameters(values={"organisation": organisation_id})
-    match definition:
+    used = segments_used(definition, saved or {})
+    scope = Scope(
+        values={"organisation": organisation_id},
+        saved={segment.name: segment.definition for segment in used},
+        now=now,
+    )
+    whole = _written_out(definition, scope)
+    sql = _by_behaviour(whole, scope)
+    if sql is None:
+        sql = _fenced_query(whole.sql) if isinstance(whole, Sql) else _by_contact(whole, scope)
+    definitions = (definition, *scope.saved.values())
+    return AudienceQuery(
+        sql=sql,
+        parameters=scope.values,
+        is_free=any(isinstance(part, Sql) for each in definitions for part in parts_of(each)),
+    )
+
+
+def check_sql(definition: Audience) -> None:
+    """Check what can be checked without the organisation: SQL. Raises `InvalidSegment` as `compile_audience` does."""
+    for part in parts_of(definition):
+        if isinstance(part, Sql):
+            fence(part.sql)
+
+
+def condition_sql(condition: Audience, scope: Scope) -> str:
+    """A boolean expression over `core.contacts` that is never null, so that `not` is a true complement."""
+    match condition:
         case Everyone():
-            sql = named_queries(_QUERIES)["everyone"]
+            return "true"
+        case AllOf():
+            return f"({' and '.join(condition_sql(each, scope) for each in condition.all)})"
+        case AnyOf():
+            return f"({' or '.join(condition_sql(each, scope) for each in condition.any)})"
+        case Not():
+            return f"(not {condition_sql(condition.condition, scope)})"
         case Sql():
-            sql = _fenced_query(definition.sql)
-        case _:
-            sql = f"{named_queries(_QUERIES)['everyone']} and {condition_sql(definition, parameters)}"
-    return AudienceQuery(sql=sql, parameters=parameters.values)
+            return f"contact_id in ({_fenced_query(condition.sql)})"
+        case SegmentReference():
+            return condition_sql(scope.saved[condition.segment], scope)
+        case Happened():
+            return happened(condition, scope).condition
+        case ScoreBetween() | OfAudienceType():
+            return scored(condition, scope).condition
+        case OnList():
+            return list_sql(condition, scope)
+        case Comparison():
+            return comparison_sql(condition, scope)
+
+
+def _by_contact(definition: Audience, scope: Scope) -> str:
+    everyone = named_queries(QUERIES)["everyone"]
+    return (
+        everyone if isinstance(definition, Everyone) else f"{everyone} and {condition_sql(definition, scope)}"
+    )
+
+
+def _by_behaviour(definition: Audience, scope: Scope) -> str | None:
+    """The query of a definition about behaviour alone that begins with some who did something; None of any other.
+
+    It says the same as `_by_contact` and reads of contacts only who is erased: their ids, long and in no order,
+    are most of the work.
+    """
+    parts = list(_conjuncts(definition, scope))
+    scores = [part for part in parts if isinstance(part, ScoreBetween | OfAudienceType) and needs_a_row(part)]
+    events = [part for part in parts if isinstance(part, Happened) and needs_a_row(part)]
+    if not (scores or events) or not all(_is_behaviour(part, scope) for part in parts):
+        return None
+    queries = named_queries(QUERIES)
+    if scores:
+        begun: list[Audience] = [*scores]
+        members = " and ".join([queries["scores"], *(score_sql(each, scope) for each in scores)])
+    else:
+        begun = [events[0]]
+        members = queries["each_once"].format(members=happened(events[0], scope).sql)
+    others = [condition_sql(part, scope) for part in parts if not any(part is each for each in begun)]
+    return " and ".join([queries["among"].format(members=members), *others])
+
+
+def _written_out(definition: Audience, scope: Scope) -> Audience:
+    """What the outermost names of segments stand for."""
+    while isinstance(definition, SegmentReference):
+        definition = scope.saved[definition.segment]
+    return definition
+
+
+def _conjuncts(definition: Audience, scope: Scope) -> Iterator[Audience]:
+    whole = _written_out(definition, scope)
+    if isinstance(whole, AllOf):
+        for each in whole.all:
+            yield from _conjuncts(each, scope)
+    else:
+        yield whole
+
+
+def _is_behaviour(definition: Audience, scope: Scope) -> bool:
+    """Whether it hangs on a contact's id alone, not on what `core.contacts` knows of it."""
+    return all(
+        _is_behaviour(scope.saved[part.segment], scope)
+        if isinstance(part, SegmentReference)
+        else isinstance(part, AllOf | AnyOf | Not | Happened | ScoreBetween | OfAudienceType)
+        for part in parts_of(definition)
+    )
 
 
 def check_fields(definition: Audience, known: Collection[str]) -> None:
@@ -76,18 +204,8 @@ def fields_of(definition: Audience) -> Iterator[str]:
 
 
 def comparisons_of(definition: Audience) -> Iterator[Comparison]:
-    """The comparisons of a definition, in its order; none for SQL."""
-    match definition:
-        case Comparison():
-            yield definition
-        case AllOf():
-            for each in definition.all:
-                yield from comparisons_of(each)
-        case AnyOf():
-            for each in definition.any:
-                yield from comparisons_of(each)
-        case Not():
-            yield from comparisons_of(definition.condition)
+    """The comparisons of a definition, in its order; none for SQL, and none of the segments it names."""
+    return (part for part in parts_of(definition) if isinstance(part, Comparison))
 
 
 def invalid_segment(error: duckdb.Error) -> InvalidSegment:
@@ -98,6 +216,9 @@ def invalid_segment(error: duckdb.Error) -> InvalidSegment:
         if '"contact_id"' in message and "selected" in message:
             return InvalidSegment(CULPRIT, "it has no contact_id column", "Select contact_id")
         return InvalidSegment(CULPRIT, message, "Correct the SQL")
+    for bound, problem, fix in _BEYOND_BOUNDS:
+        if isinstance(error, bound):
+            return InvalidSegment(CULPRIT, problem, fix)
     kind = type(error).__name__.removesuffix("Exception").lower()
     return InvalidSegment(
         CULPRIT, f"it cannot be run ({kind} error)", "Try it with `comms query`; casts may need try_cast"
@@ -106,7 +227,7 @@ def invalid_segment(error: duckdb.Error) -> InvalidSegment:
 
 def _fenced_query(text: str) -> str:
     select = fence(text)
-    queries = named_queries(_QUERIES)
+    queries = named_queries(QUERIES)
     # Contacts come first: the other relations are cut down to them, and so is the result.
     names = ["contacts", *sorted(select.relations - {"contacts"})]
     ctes = [f"{OWN_PREFIX}{name} as ({queries[OWN_PREFIX + name]})" for name in names]

@@ -17,7 +17,17 @@ from comms_pipeline.domain.errors import InvalidSegment
 from comms_pipeline.domain.validation import nearest
 
 CULPRIT = "audience sql"
-RELATIONS = frozenset({"contacts", "events", "engagement"})
+RELATIONS = frozenset(
+    {
+        "business_events",
+        "contact_scores",
+        "contacts",
+        "conversions",
+        "events",
+        "message_status",
+    }
+)
+"""What SQL may read, all of `core`."""
 OWN_PREFIX, CTE_PREFIX = "own_", "cte_"
 
 _NODE_NAMES = """
@@ -52,7 +62,7 @@ class FencedSelect:
 def fence(text: str) -> FencedSelect:
     """Check one SELECT and write it anew over the organisation's own relations.
 
-    `contacts`, `events` and `engagement` (bare, or as `core.…`) become `own_contacts` and so on, which the
+    `contacts` and the other `RELATIONS` (bare, or as `core.…`) become `own_contacts` and so on, which the
     caller defines as CTEs. Raises `InvalidSegment` for anything but one SELECT over these.
     """
     if len(text) > _MAX_SQL or "\x00" in text:

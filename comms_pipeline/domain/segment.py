@@ -17,6 +17,14 @@ from pydantic import (
     field_validator,
 )
 
+from comms_pipeline.domain.behaviour import (
+    Count,
+    Happened,
+    OfAudienceType,
+    OnList,
+    ScoreBetween,
+    SegmentReference,
+)
 from comms_pipeline.domain.validation import KnownKeys, Strict, fault, keys_of
 
 CONTACT_FIELDS = frozenset(
@@ -179,7 +187,16 @@ class Not(Strict):
     condition: "Condition" = Field(alias="not")
 
 
-_NESTING: Mapping[str, type[Strict]] = {"all": AllOf, "any": AnyOf, "not": Not}
+_NESTING: Mapping[str, type[Strict]] = {
+    "all": AllOf,
+    "any": AnyOf,
+    "not": Not,
+    "event": Happened,
+    "score": ScoreBetween,
+    "audience_type": OfAudienceType,
+    "list": OnList,
+    "segment": SegmentReference,
+}
 _OUTERMOST: Mapping[str, type[Strict]] = {"everyone": Everyone, "sql": Sql, **_NESTING}
 
 
@@ -194,6 +211,11 @@ Condition = Annotated[
     Annotated[AllOf, Tag("AllOf")]
     | Annotated[AnyOf, Tag("AnyOf")]
     | Annotated[Not, Tag("Not")]
+    | Annotated[Happened, Tag("Happened")]
+    | Annotated[ScoreBetween, Tag("ScoreBetween")]
+    | Annotated[OfAudienceType, Tag("OfAudienceType")]
+    | Annotated[OnList, Tag("OnList")]
+    | Annotated[SegmentReference, Tag("SegmentReference")]
     | Annotated[Comparison, Tag("Comparison")],
     Discriminator(lambda value: _kind(value, _NESTING)),
 ]
@@ -204,6 +226,11 @@ Audience = Annotated[
     | Annotated[AllOf, Tag("AllOf")]
     | Annotated[AnyOf, Tag("AnyOf")]
     | Annotated[Not, Tag("Not")]
+    | Annotated[Happened, Tag("Happened")]
+    | Annotated[ScoreBetween, Tag("ScoreBetween")]
+    | Annotated[OfAudienceType, Tag("OfAudienceType")]
+    | Annotated[OnList, Tag("OnList")]
+    | Annotated[SegmentReference, Tag("SegmentReference")]
     | Annotated[Comparison, Tag("Comparison")],
     Discriminator(lambda value: _kind(value, _OUTERMOST)),
 ]
@@ -214,6 +241,7 @@ for _model in (AllOf, AnyOf, Not):
 SEGMENT_KEYS: KnownKeys = {
     **{model.__name__: keys_of(model) for model in _OUTERMOST.values()},
     Comparison.__name__: keys_of(Comparison) | frozenset(_NESTING),
+    "count": keys_of(Count),
     "audience": keys_of(Comparison) | frozenset(_OUTERMOST),
 }
 """For `validation.faults`, by union tag."""

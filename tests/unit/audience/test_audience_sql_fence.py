@@ -31,10 +31,11 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCo
             "create table core.events as select * from (values"
             " ('a', 'opened', 'ours'), ('x', 'clicked', 'theirs')) as t (contact_id, kind, organisation_id)"
         )
-        connection.execute(
-            "create table core.engagement as select * from (values ('a', 2), ('x', 9))"
-            " as t (contact_id, human_clicks)"
-        )
+        for name in ("message_status", "conversions", "business_events", "contact_scores"):
+            connection.execute(
+                f"create table core.{name} as select * from (values ('a', 1), ('x', 9), ('gone', 5))"
+                " as t (contact_id, amount)"
+            )
         connection.execute("create table main.contacts as from core.contacts")
         connection.execute("create table main.cte_secret as select 'x' as contact_id")
         connection.execute("create table main.secret as select 'a' as contact_id")
@@ -56,7 +57,6 @@ def selected(lake: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
         ("select contacts.contact_id from contacts where contacts.email like 'a%'", {"a"}),
         ("select contact_id from events where kind = 'opened'", {"a"}),
         ("select contact_id from events", {"a"}),
-        ("select contact_id from engagement where human_clicks > 1", {"a"}),
         ("select contact_id from contacts where contact_id not in (select contact_id from events)", {"b"}),
         ("select contact_id from contacts where (attributes ->> 'level') in ('hot')", {"a"}),
         (
@@ -76,6 +76,10 @@ def selected(lake: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
         ("select contact_id from contacts where created_at > now() - interval 30 day", {"a", "b"}),
         ("select contact_id from contacts where list_contains(['a', 'z'], contact_id)", {"a"}),
         ("select u.contact_id from (select unnest(['a', 'x', 'nobody']) as contact_id) u", {"a"}),
+        ("select contact_id from message_status where amount > 0", {"a"}),
+        ("select 'b' as contact_id from conversions having sum(amount) = 1", {"b"}),
+        ("select 'b' as contact_id from core.business_events having max(amount) > 1", set()),
+        ("select s.contact_id from contact_scores s semi join message_status m using (contact_id)", {"a"}),
         ("values ('a')", None),
         ("select 'x' as contact_id", set()),
         ("select 'gone' as contact_id union all select 'b'", {"b"}),
@@ -128,6 +132,55 @@ def test_one_select_over_own_relations_runs(lake, sql, expected):
         ("from query('select 1')", "the table function 'query' is not allowed"),
         ("from postgres_query('a', 'b')", "the table function 'postgres_query' is not allowed"),
         ("from range(1000000000)", "the table function 'range' is not allowed"),
+        ("from generate_series(1, 1000000000)", "the table function 'generate_series' is not allowed"),
+        ("select unnest(generate_series(1, 1000000000))", "the function 'generate_series' is not allowed"),
+        ("select list_transform(range(1000000000), lambda x: x)", "the function 'range' is not allowed"),
+        ("from read_parquet('/tmp/*.parquet')", "the table function 'read_parquet' is not allowed"),
+        ("from read_text('/etc/passwd')", "the table function 'read_text' is not allowed"),
+        ("select read_blob('/etc/passwd')", "the function 'read_blob' is not allowed"),
+        ("from sniff_csv('x')", "the table function 'sniff_csv' is not allowed"),
+        ("from parquet_metadata('x')", "the table function 'parquet_metadata' is not allowed"),
+        ("from duckdb_secrets()", "the table function 'duckdb_secrets' is not allowed"),
+        ("from duckdb_databases()", "the table function 'duckdb_databases' is not allowed"),
+        ("from pragma_table_info('contacts')", "the table function 'pragma_table_info' is not allowed"),
+        ("from ducklake_snapshots('lake')", "the table function 'ducklake_snapshots' is not allowed"),
+        ("from query_table('core.outcomes')", "the table function 'query_table' is not allowed"),
+        ("select * from pg_catalog.pg_tables", "'pg_catalog.pg_tables' is not a relation audiences may read"),
+        ("select * from sqlite_master", "'sqlite_master' is not a relation audiences may read"),
+        ("from __ducklake_metadata_lake.ducklake_table", "is not a relation audiences may read"),
+        ("update contacts set email = ''", "it is not exactly one SELECT"),
+        ("delete from contacts", "it is not exactly one SELECT"),
+        ("truncate contacts", "it is not exactly one SELECT"),
+        ("create table t as from contacts", "it is not exactly one SELECT"),
+        ("merge into contacts using events on true when matched then delete", "it is not exactly one SELECT"),
+        ("call lake.set_option('x', 1)", "it is not exactly one SELECT"),
+        ("set memory_limit = '100GB'", "it is not exactly one SELECT"),
+        ("load httpfs", "it is not exactly one SELECT"),
+        ("install httpfs", "it is not exactly one SELECT"),
+        ("use raw", "it is not exactly one SELECT"),
+        ("begin; select 1", "it is not exactly one SELECT"),
+        ("export database '/tmp/x'", "it is not exactly one SELECT"),
+        ("with x as (delete from contacts returning *) from x", "audience sql"),
+        (
+            "with message_status as (select 'x' as contact_id) from message_status",
+            "WITH redefines 'message_status'",
+        ),
+        (
+            "with recursive t(n) as (select 1 union all select n + 1 from t) select contact_id from contacts, t",
+            "WITH RECURSIVE cannot be used in an audience",
+        ),
+        (
+            "select contact_id from (with recursive t(n) as (select 1 union all select n from t) from t)",
+            "WITH RECURSIVE cannot be used in an audience",
+        ),
+        ("pivot contacts on language using count(*)", "it is not exactly one SELECT"),
+        ("select pg_sleep(100)", "the function 'pg_sleep' is not allowed"),
+        ("select nextval('s')", "the function 'nextval' is not allowed"),
+        ("select txid_current()", "the function 'txid_current' is not allowed"),
+        (
+            "select getenv from contacts, lateral (select getenv('HOME')) t",
+            "the function 'getenv' is not allowed",
+        ),
         ("select getenv('HOME')", "the function 'getenv' is not allowed"),
         ("select GetEnv('HOME')", "the function 'getenv' is not allowed"),
         ("select current_setting('temp_directory')", "the function 'current_setting' is not allowed"),
@@ -224,7 +277,7 @@ def outcome(lake: duckdb.DuckDBPyConnection, sql: str) -> InvalidSegment | set[t
 
 WORDS = """
     select contact_id from contacts core . , ( ) * as with where union all except intersect join on using true
-    events engagement organisation_id = 'x' 'theirs' 'ours' not in exists is_erased or and main lake raw
+    events contact_scores organisation_id = 'x' 'theirs' 'ours' not in exists is_erased or and main lake raw
     secret own_contacts cte_secret selected $organisation lateral values semi anti natural limit 5 order by
     group having email ; -- /* */ cross unnest [ ] 'a.csv' read_csv getenv max distinct case when then else
     end null

@@ -56,7 +56,11 @@ def test_json_gives_the_same_definition_back():
         ({"all": []}, "the list of conditions is empty", "Add a condition, or write everyone: true"),
         ({"all": {"a": 1}}, "'all' must be a list", "Write [one, two] or lines that start with '-'"),
         ({"all": [3]}, "'all' must hold keys and values", "Write 'key: value' lines under it"),
-        ({"all": [{"sql": "x"}]}, "unknown key 'sql'", "Use one of: all, any, field, not, op, value"),
+        (
+            {"all": [{"sql": "x"}]},
+            "unknown key 'sql'",
+            "Use one of: all, any, audience_type, event, field, list, not, op, score, segment, value",
+        ),
         ({"everyone": False}, "'False' is not a value of 'everyone'", "Use one of: true"),
         ({"field": "a", "opp": "eq"}, "unknown key 'opp'", "Did you mean 'op'?"),
         ({"field": "a", "op": "isset"}, "'isset' is not a value of 'op'", "Did you mean 'is_set'?"),
