@@ -31,6 +31,8 @@ class EventKind(StrEnum):
     AUTORESPONDED = "autoresponded"
     OPENED = "opened"
     CLICKED = "clicked"
+    TRAP = "trap"
+    """Followed a link that no person can see. Says who visits, and nothing of how far the message got."""
     COMPLAINED = "complained"
     UNSUBSCRIBED = "unsubscribed"
     SUBSCRIBED = "subscribed"

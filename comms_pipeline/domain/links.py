@@ -22,6 +22,7 @@ PATHS: Mapping[Purpose, str] = {
     Purpose.CONFIRM: "/y/",
     Purpose.OPEN: "/o/",
     Purpose.CLICK: "/c/",
+    Purpose.TRAP: "/t/",
 }
 """What comes before the token, for each purpose."""
 MAX_TARGET_CHARACTERS = 2000
@@ -72,13 +73,11 @@ class Links:
 
     def open_urls(self, recipients: pl.DataFrame) -> pl.Series:
         """The tracking pixel of each message."""
-        tokens = self.keys.sign_column(
-            Purpose.OPEN,
-            organisation_id=self.organisation_id,
-            channel=self.channel,
-            message_ids=recipients["message_id"],
-        )
-        return self._urls(Purpose.OPEN, tokens)
+        return self._message_urls(Purpose.OPEN, recipients)
+
+    def trap_urls(self, recipients: pl.DataFrame) -> pl.Series:
+        """The link of each message that no person sees, and whoever follows every link follows."""
+        return self._message_urls(Purpose.TRAP, recipients)
 
     def click_urls(self, recipients: pl.DataFrame, target: str | pl.Series) -> pl.Series:
         """Links that lead to `target`, one for all or one (String) for each, by way of us.
@@ -97,6 +96,15 @@ class Links:
         shown = targets.str.strip_prefix(_HTTPS).str.replace_many(_QUOTED)
         ending = shown.item() if is_shared else shown
         return self._urls(Purpose.CLICK, tokens) + f"?{_TARGET_PARAMETER}" + ending
+
+    def _message_urls(self, purpose: Purpose, recipients: pl.DataFrame) -> pl.Series:
+        tokens = self.keys.sign_column(
+            purpose,
+            organisation_id=self.organisation_id,
+            channel=self.channel,
+            message_ids=recipients["message_id"],
+        )
+        return self._urls(purpose, tokens)
 
     def _address_urls(self, purpose: Purpose, recipients: pl.DataFrame) -> pl.Series:
         tokens = self.keys.sign_column(

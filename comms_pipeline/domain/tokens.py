@@ -45,6 +45,7 @@ class Purpose(StrEnum):
     PREFERENCES = "preferences"
     CLICK = "click"
     OPEN = "open"
+    TRAP = "trap"
     CONFIRM = "confirm"
 
 

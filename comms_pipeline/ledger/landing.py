@@ -1,5 +1,6 @@
 """Lands webhooks as they came, before anything is parsed. Reading them back is `feeds`' work."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -20,6 +21,20 @@ def land(connection: psycopg.Connection[Any], provider: str, kind: str, query: s
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def land_together(
+    connection: psycopg.AsyncConnection[Any], provider: str, landings: Sequence[tuple[str, bytes]]
+) -> None:
+    """Store many bodies, (kind, body) each, by one statement: in autocommit mode that is one commit for all."""
+    await connection.execute(
+        named_queries(_SQL)["land_together"],
+        {
+            "provider": provider,
+            "kinds": [kind for kind, _ in landings],
+            "bodies": [body for _, body in landings],
+        },
+    )
 
 
 def oldest_waiting_seconds(connection: psycopg.Connection[Any], watermark: Watermark) -> float:

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping
 
 from comms_pipeline.domain.event import InvalidEvents, ProviderEvent
-from comms_pipeline.providers import own_events, sendgrid_events, twilio_events
+from comms_pipeline.providers import (
+    mailgun_events,
+    own_events,
+    resend_events,
+    sendgrid_events,
+    twilio_events,
+)
 
 Parser = Callable[[str, bytes], list[ProviderEvent]]
 """(query, body) → events in the body's order. Raises `InvalidEvents`."""
@@ -19,6 +25,8 @@ PARSERS: Parsers = {
     (sendgrid_events.PROVIDER, "events"): lambda _, body: sendgrid_events.parse(body),
     (twilio_events.PROVIDER, "status"): lambda query, body: [twilio_events.parse_status(query, body)],
     (twilio_events.PROVIDER, "inbound"): lambda _, body: [twilio_events.parse_inbound(body)],
+    (resend_events.PROVIDER, "events"): resend_events.parse,
+    (mailgun_events.PROVIDER, "events"): lambda _, body: mailgun_events.parse(body),
     **{(own_events.PROVIDER, kind): _own_parser(kind) for kind in own_events.KINDS},
 }
 

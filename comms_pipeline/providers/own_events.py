@@ -23,12 +23,14 @@ UNSUBSCRIBE = "unsubscribe"
 RESUBSCRIBE = "resubscribe"
 OPEN = "open"
 CLICK = "click"
+TRAP = "trap"
 
 KINDS: Mapping[str, EventKind] = {
     UNSUBSCRIBE: EventKind.UNSUBSCRIBED,
     RESUBSCRIBE: EventKind.SUBSCRIBED,
     OPEN: EventKind.OPENED,
     CLICK: EventKind.CLICKED,
+    TRAP: EventKind.TRAP,
 }
 """What is landed, by the name it is landed under."""
 
@@ -37,9 +39,10 @@ _MAX_USER_AGENT_CHARACTERS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One request for a pixel or a tracked link. `url` is where a click led to.
+    """One request for a pixel, a tracked link or the link that no person sees. `url` is where a click led to.
 
-    A HEAD or a prefetch is a machine's: nobody looked.
+    `ip_key` is a keyed hash of the client's IP address (`domain.addresses.ip_key`), None where that is not known. A
+    HEAD or a prefetch is a machine's: nobody looked.
     """
 
     claims: TokenClaims
@@ -47,6 +50,7 @@ class Hit:
     user_agent: str | None
     is_head: bool
     is_prefetch: bool
+    ip_key: str | None = None
     url: str | None = None
 
 
@@ -61,13 +65,14 @@ def resubscribe_body(claims: TokenClaims, occurred_at: datetime) -> bytes:
 
 
 def hit_body(hit: Hit) -> bytes:
-    """What is landed for an open or a click: each is an event of its own, however alike two may be."""
+    """What is landed for a hit: each is an event of its own, however alike two may be."""
     return _body(
         hit.claims,
         hit.occurred_at,
         hit_id=token_hex(8),
         url=without_addresses(hit.url) if hit.url else None,
         user_agent=hit.user_agent[:_MAX_USER_AGENT_CHARACTERS] if hit.user_agent else None,
+        ip_key=hit.ip_key,
         is_head=hit.is_head,
         is_prefetch=hit.is_prefetch,
     )

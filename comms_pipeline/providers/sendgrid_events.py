@@ -7,7 +7,7 @@ https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -25,9 +25,9 @@ from comms_pipeline.domain.event import (
     SuppressionReason,
     own_message_id,
     own_organisation_id,
-    without_addresses,
 )
 from comms_pipeline.domain.message import Channel
+from comms_pipeline.providers.event_fields import HARMLESS_STATUSES, clean, redacted, seconds, text
 
 PROVIDER = "sendgrid"
 MESSAGE_ARGUMENT = "comms_message"
@@ -64,8 +64,8 @@ SUPPRESSING_DROPS = {
     "spam reporting address": SuppressionReason.COMPLAINED,
     "invalid": SuppressionReason.INVALID,
 }
-# Enhanced status codes (RFC 3463) that blame the moment, the mailbox's size or a policy, not the address.
-HARMLESS_STATUSES = ("4.", "5.2.2", "5.3.4", "5.6.", "5.7.")
+SUPPRESSING_WORDS = frozenset({"bounce", "dropped", "spamreport", "unsubscribe", "group_unsubscribe"})
+"""What `event` says where `suppression_reason` may have one."""
 PERSONAL_FIELDS = frozenset({"email", "ip", "smtp-id", "to", "from", "subject", "useragent"})
 
 
@@ -78,7 +78,7 @@ def verify(headers: Mapping[str, str], body: bytes, public_key_base64: str, now:
     signature, timestamp = lowered.get(SIGNATURE_HEADER), lowered.get(TIMESTAMP_HEADER)
     if not signature or not timestamp:
         return False
-    signed_at = _utc(timestamp)
+    signed_at = seconds(timestamp)
     if signed_at is None or not now - OLDEST_ACCEPTED <= signed_at <= now + NEWEST_ACCEPTED:
         return False
     key = _public_key(public_key_base64)
@@ -94,13 +94,21 @@ def parse(body: bytes) -> list[ProviderEvent]:
 
     Raises `InvalidEvents` when the body is not a JSON array of objects.
     """
-    try:
-        entries = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise _invalid("is not JSON") from None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise _invalid("is not an array of objects")
-    return [_event(entry) for entry in entries]
+    return [_event(entry, _impersonal(entry)) for entry in _entries(body)]
+
+
+def suppressions(body: bytes) -> list[tuple[ProviderEvent, SuppressionReason]]:
+    """Those of `parse(body)` that forbid writing to their address, and why.
+
+    Reads no more than that takes: their `raw` is empty.
+    """
+    found = []
+    for entry in _entries(body):
+        if text(entry, "event") in SUPPRESSING_WORDS:
+            event = _event(entry, {})
+            if reason := suppression_reason(event):
+                found.append((event, reason))
+    return found
 
 
 def suppression_reason(event: ProviderEvent) -> SuppressionReason | None:
@@ -112,64 +120,49 @@ def suppression_reason(event: ProviderEvent) -> SuppressionReason | None:
     return SUPPRESSING_KINDS.get(event.kind)
 
 
-def _event(entry: dict[str, Any]) -> ProviderEvent:
-    raw_kind = _text(entry, "event") or ""
-    reason = _text(entry, "reason") or _text(entry, "response")
-    message, url = _text(entry, "sg_message_id"), _text(entry, "url")
+def _entries(body: bytes) -> list[dict[str, Any]]:
+    try:
+        entries = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _invalid("is not JSON") from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _invalid("is not an array of objects")
+    return entries
+
+
+def _event(entry: dict[str, Any], raw: dict[str, Any]) -> ProviderEvent:
+    raw_kind = text(entry, "event") or ""
+    reason = text(entry, "reason") or text(entry, "response")
+    message, url = text(entry, "sg_message_id"), text(entry, "url")
     return ProviderEvent(
         provider=PROVIDER,
         channel=Channel.EMAIL,
         kind=_kind(raw_kind, entry),
         raw_kind=raw_kind,
-        occurred_at=_utc(entry.get("timestamp")),
+        occurred_at=seconds(entry.get("timestamp")),
         message_id=own_message_id(entry.get(MESSAGE_ARGUMENT)),
         organisation_id=own_organisation_id(entry.get(ORGANISATION_ARGUMENT)),
         # The X-Message-Id of the request, a dot, and the rest.
         provider_message_id=message.partition(".")[0] if message else None,
-        provider_event_id=_text(entry, "sg_event_id"),
-        address=_text(entry, "email"),
-        reason=without_addresses(reason) if reason else None,
-        code=_text(entry, "status"),
-        url=without_addresses(url) if url else None,
-        user_agent=_text(entry, "useragent"),
+        provider_event_id=text(entry, "sg_event_id"),
+        address=text(entry, "email"),
+        reason=clean(reason),
+        code=text(entry, "status"),
+        url=clean(url),
+        user_agent=text(entry, "useragent"),
         is_machine=entry.get("sg_machine_open") is True,
-        raw={name: _redacted(value) for name, value in entry.items() if name.lower() not in PERSONAL_FIELDS},
+        raw=raw,
     )
+
+
+def _impersonal(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: redacted(value) for name, value in entry.items() if name.lower() not in PERSONAL_FIELDS}
 
 
 def _kind(raw_kind: str, entry: dict[str, Any]) -> EventKind:
     if raw_kind == "bounce":
-        return BOUNCE_KINDS.get(_text(entry, "type") or "bounce", EventKind.UNKNOWN)
+        return BOUNCE_KINDS.get(text(entry, "type") or "bounce", EventKind.UNKNOWN)
     return KINDS.get(raw_kind, EventKind.UNKNOWN)
-
-
-def _text(entry: dict[str, Any], name: str) -> str | None:
-    """A field as text; SendGrid writes some numbers both as numbers and as strings."""
-    value = entry.get(name)
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        return str(value).replace("\x00", "") or None
-    return None
-
-
-def _redacted(value: object) -> object:
-    """The value with addresses blotted out, however deep; custom arguments may hold anything."""
-    if isinstance(value, str):
-        return without_addresses(value)
-    if isinstance(value, list):
-        return [_redacted(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _redacted(item) for name, item in value.items()}
-    return value
-
-
-def _utc(epoch_seconds: object) -> datetime | None:
-    """A Unix time, number or digits; None for anything that is not a moment."""
-    if not isinstance(epoch_seconds, str | int | float) or isinstance(epoch_seconds, bool):
-        return None
-    try:
-        return datetime.fromtimestamp(int(epoch_seconds), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 @lru_cache(maxsize=4)

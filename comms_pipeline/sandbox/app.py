@@ -41,9 +41,9 @@ def create_sandbox(config: SandboxConfig) -> ASGIApp:
                 app.routes.extend(SendGridApi(config, record, poster, faults).routes())
                 app.routes.extend(TwilioApi(config, record, poster, faults).routes())
                 if config.resend_api_key:
-                    app.routes.extend(ResendApi(config, record, faults).routes())
+                    app.routes.extend(ResendApi(config, record, poster, faults).routes())
                 if config.mailgun_api_key and config.mailgun_domain:
-                    app.routes.extend(MailgunApi(config, record, faults).routes())
+                    app.routes.extend(MailgunApi(config, record, poster, faults).routes())
                 app.routes.extend(TruthApi(record, poster, faults).routes())
                 yield
             finally:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 class SandboxConfig:
     """One sandbox. Secrets never show in `repr`.
 
-    Events go to `{web_url}/webhooks/sendgrid`, replies to text messages to
-    `{web_url}/webhooks/twilio/inbound`, Twilio's status callbacks to the StatusCallback of each message. Resend and
-    Mailgun tell of no events.
+    Events go to `{web_url}/webhooks/sendgrid`, `…/resend` and `…/mailgun`, replies to text messages to
+    `{web_url}/webhooks/twilio/inbound`, Twilio's status callbacks to the StatusCallback of each message.
     """
 
     folder: Path
@@ -35,6 +34,10 @@ class SandboxConfig:
     mailgun_api_key: str = field(default="", repr=False)
     """Mailgun's API is served when there is a key and a domain."""
     mailgun_domain: str = ""
+    resend_webhook_secret: str = field(default="", repr=False)
+    """Signs Resend's events, `whsec_…`; without it Resend tells of none."""
+    mailgun_webhook_key: str = field(default="", repr=False)
+    """Signs Mailgun's events; without it Mailgun tells of none."""
 
 
 def generate_webhook_key() -> tuple[str, str]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 Mail = dict[str, Any]
 """A decoded request body, or a part of one: foreign data."""
 
-_ANCHOR = re.compile(r"<a\b[^>]*?\bhref\s*=\s*[\"'](https?://[^\"']+)[\"'][^>]*>(.*?)</a>", re.I | re.S)
+_ANCHOR = re.compile(r"(<a\b[^>]*?\bhref\s*=\s*[\"'](https?://[^\"']+)[\"'][^>]*>)(.*?)</a>", re.I | re.S)
+_UNTRACKED = re.compile(r"\bclicktracking\s*=\s*[\"']?off\b", re.I)
 _URL = re.compile(r"https?://[^\s<>\"']+")
 _OPT_OUT = re.compile(r"unsubscrib|opt.?out|preferences", re.I)
 
@@ -25,10 +26,14 @@ class Rendered(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A link in a body; `is_opt_out` when it lets the reader out, which nobody clicks by chance."""
+    """A link in a body; `is_opt_out` when it lets the reader out, which nobody clicks by chance.
+
+    `is_tracked`: the provider counts its clicks. One that is not leads straight to where it says.
+    """
 
     url: str
     is_opt_out: bool
+    is_tracked: bool = True
 
 
 def addresses(personalization: Mail) -> list[str]:
@@ -69,11 +74,15 @@ def render(skeleton: Mail, personalization: Mail, to: str) -> Rendered:
 def links(rendered: Rendered) -> list[Link]:
     """The http(s) links of the delivered body, in order, each once; of the HTML body when there is one."""
     if rendered.html:
-        found = [(unescape(url), _OPT_OUT.search(url + text)) for url, text in _ANCHOR.findall(rendered.html)]
+        found = [
+            Link(unescape(url), bool(_OPT_OUT.search(url + text)), not _UNTRACKED.search(tag))
+            for tag, url, text in _ANCHOR.findall(rendered.html)
+        ]
     else:
-        found = [(url.rstrip(".,;)"), _OPT_OUT.search(url)) for url in _URL.findall(rendered.text)]
+        found = [Link(url.rstrip(".,;)"), bool(_OPT_OUT.search(url))) for url in _URL.findall(rendered.text)]
     header = rendered.headers.get("List-Unsubscribe", "")
-    return [Link(url, bool(out) or f"<{url}>" in header) for url, out in dict(found).items()]
+    once = {link.url: link for link in found}.values()
+    return [link._replace(is_opt_out=link.is_opt_out or f"<{link.url}>" in header) for link in once]
 
 
 def one_click_url(rendered: Rendered) -> str | None:

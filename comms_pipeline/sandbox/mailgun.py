@@ -1,5 +1,6 @@
 """Mailgun's API as far as the pipeline uses it: messages and events of one domain. Rules live elsewhere."""
 
+import sqlite3
 import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from starlette.routing import Route
 
 from comms_pipeline.sandbox.config import SandboxConfig
 from comms_pipeline.sandbox.faults import Faults
-from comms_pipeline.sandbox.mailgun_rules import Form, read, render, user_variables
+from comms_pipeline.sandbox.mailgun_rules import Form, read, user_variables
+from comms_pipeline.sandbox.poster import Poster
 from comms_pipeline.sandbox.record import (
     KEYS_PER_REQUEST,
     Provider,
@@ -23,6 +25,7 @@ from comms_pipeline.sandbox.record import (
     StoredMessage,
     StoredRequest,
 )
+from comms_pipeline.sandbox.sent_mailgun import SentMailgunMail
 from comms_pipeline.sandbox.wire import (
     BodyTooLargeError,
     JsonResponse,
@@ -46,12 +49,13 @@ def error(status: int, message: str, headers: dict[str, str] | None = None) -> J
 class MailgunApi:
     """The endpoints of one sandbox."""
 
-    def __init__(self, config: SandboxConfig, record: Record, faults: Faults) -> None:
+    def __init__(self, config: SandboxConfig, record: Record, poster: Poster, faults: Faults) -> None:
         self._authorization = "Basic " + b64encode(f"api:{config.mailgun_api_key}".encode()).decode()
         self._domain = config.mailgun_domain
         # Ids need to be unique, not secret; seeded by the system once instead of asking it each time.
         self._random = Random()  # noqa: S311
         self._record = record
+        self._poster = poster
         self._faults = faults
 
     def routes(self) -> list[Route]:
@@ -154,33 +158,20 @@ class MailgunApi:
             messages.append(
                 StoredMessage(key, 0, ids[0], ids[1], ids[2], address, now, orjson.dumps(variables))
             )
-        await self._record.accept(request, messages, skeleton)
+        self._poster.announce(request.request_id, now)
+        try:
+            await self._record.accept(request, messages, skeleton)
+        except sqlite3.Error:
+            self._poster.withdraw(request.request_id)
+            raise
+        self._poster.schedule(request.request_id, messages)
 
     def _event(self, stored: StoredMessage) -> dict[str, Any]:
         """The `accepted` event of a message."""
-        request = self._record.request(stored.request_id)
-        assert request.digest is not None
-        skeleton, variables = self._record.skeleton(request.digest), orjson.loads(stored.payload)
-        rendered = render(skeleton, variables, stored.address)
-        return {
-            "id": blake2b(str(stored.key).encode(), digest_size=16).hexdigest(),
-            "event": "accepted",
-            "timestamp": request.accepted_at,
-            "log-level": "info",
-            "method": "HTTP",
-            "recipient": stored.address,
-            "recipient-domain": stored.address.rpartition("@")[2],
-            "tags": list(request.categories),
-            "user-variables": user_variables(skeleton, variables, stored.address),
-            "message": {
-                "headers": {
-                    "message-id": request.provider_id,
-                    "from": rendered.sender,
-                    "to": rendered.to,
-                    "subject": rendered.subject,
-                }
-            },
-        }
+        mail = self._poster.mail(stored)
+        assert isinstance(mail, SentMailgunMail)
+        event_id = blake2b(str(stored.key).encode(), digest_size=16).hexdigest()
+        return {**mail.event("accepted", event_id, mail.request.accepted_at), "method": "HTTP"}
 
 
 class _EventQuery(NamedTuple):

@@ -9,16 +9,19 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import orjson
 
+from comms_pipeline.sandbox import sent_mailgun, sent_resend
 from comms_pipeline.sandbox.agenda import Agenda
 from comms_pipeline.sandbox.config import SandboxConfig
 from comms_pipeline.sandbox.recipients import HORIZON, Happening, Repeat, Step
 from comms_pipeline.sandbox.record import Provider, Record, StoredMessage
 from comms_pipeline.sandbox.sent_mail import Event, SentMail
+from comms_pipeline.sandbox.sent_mailgun import SentMailgunMail
+from comms_pipeline.sandbox.sent_resend import SentResendMail
 from comms_pipeline.sandbox.sent_text import REPLIES, SentText
 from comms_pipeline.sandbox.webhooks import (
     ONE_CLICK_BODY,
@@ -26,6 +29,8 @@ from comms_pipeline.sandbox.webhooks import (
     EventSigner,
     Post,
     Postman,
+    mailgun_signature,
+    svix_headers,
     twilio_request,
 )
 
@@ -37,7 +42,10 @@ PAUSE_SECONDS = 0.05
 SAVE_SECONDS = 1.0
 MOST_WAITING_POSTS = 2_000
 """More than this many untaken posts hold back later ticks; they stay in the agenda, which is small."""
-ONE_CLICK_ATTEMPTS = 5
+ONE_CLICK_ATTEMPTS = VISIT_ATTEMPTS = 5
+_MAILS: dict[Provider, type[SentMail]] = {Provider.RESEND: SentResendMail, Provider.MAILGUN: SentMailgunMail}
+# Mailgun asks no more for what is answered with this.
+_NOT_ACCEPTABLE = frozenset({406})
 
 
 class Poster:
@@ -90,7 +98,7 @@ class Poster:
         """The e-mail as told of, from its record."""
         request = self._record.request(stored.request_id)
         skeleton = self._record.skeleton(request.digest) if request.digest is not None else {}
-        return SentMail(
+        return _MAILS.get(request.provider, SentMail)(
             stored=stored,
             request=request,
             skeleton=skeleton,
@@ -150,7 +158,7 @@ class Poster:
 
     def _told(self, stored: StoredMessage) -> SentMail | SentText:
         provider = self._record.request(stored.request_id).provider
-        return self.mail(stored) if provider is Provider.SENDGRID else self.text(stored)
+        return self.text(stored) if provider is Provider.TWILIO else self.mail(stored)
 
     async def _post_due(self) -> None:
         while taken := self._agenda.take(time.time()):
@@ -177,11 +185,18 @@ class Poster:
             elif step.what is Happening.UNSUBSCRIBED and (url := told.one_click_url):
                 self._post_one_click(mark, url, step)
             else:
-                events += told.events(step)
-                steps += 1
+                for url in told.visits(step):
+                    self._visit(mark, url, told.visitor(step))
+                if isinstance(told, SentResendMail):
+                    self._post_resend(mark, told, step)
+                elif isinstance(told, SentMailgunMail):
+                    self._post_mailgun(mark, told, step)
+                else:
+                    events += told.events(step)
+                    steps += 1
         if events:
             self._post_events(mark, events, steps)
-        else:
+        elif steps:
             self._settle(mark, steps, is_taken=False)
 
     def _post_events(self, mark: float, events: Sequence[Event], steps: int) -> None:
@@ -196,6 +211,52 @@ class Poster:
             self._settle(mark, 1, is_taken=False)
         else:
             self._send(mark, url, ONE_CLICK_BODY, ONE_CLICK_HEADERS, 1, max_attempts=ONE_CLICK_ATTEMPTS)
+
+    def _visit(self, mark: float, url: str, user_agent: str) -> None:
+        def done(_is_taken: bool) -> None:
+            self._settle(mark, 1, is_taken=False)
+
+        self._untaken[mark] += 1
+        headers = {"User-Agent": user_agent}
+        self._postman.send(
+            Post(url=url, body=b"", headers=headers, done=done, max_attempts=VISIT_ATTEMPTS, is_visit=True)
+        )
+
+    def _post_resend(self, mark: float, told: SentResendMail, step: Step) -> None:
+        secret = self._config.resend_webhook_secret
+        url = f"{self._config.web_url}{sent_resend.PATH}"
+        posts = told.webhooks(step) if secret else []
+        done = self._step_of(mark, len(posts))
+        for webhook_id, body in posts:
+
+            def sign(webhook_id: str = webhook_id, body: bytes = body) -> dict[str, str]:
+                return svix_headers(secret, webhook_id, body, int(time.time()))
+
+            self._postman.send(Post(url=url, body=body, headers={}, done=done, sign=sign))
+
+    def _post_mailgun(self, mark: float, told: SentMailgunMail, step: Step) -> None:
+        key = self._config.mailgun_webhook_key
+        url = f"{self._config.web_url}{sent_mailgun.PATH}"
+        posts = told.webhooks(step) if key else []
+        done = self._step_of(mark, len(posts))
+        for token, data in posts:
+            body = sent_mailgun.body(mailgun_signature(key, token, int(time.time())), data)
+            headers = {"Content-Type": "application/json", "User-Agent": "mailgun/treq-16.12.0"}
+            self._postman.send(Post(url=url, body=body, headers=headers, done=done, refusals=_NOT_ACCEPTABLE))
+
+    def _step_of(self, mark: float, posts: int) -> Callable[[bool], None]:
+        """Settles a step when each of its posts is done; at once when there is none."""
+        left, are_taken = posts, True
+
+        def done(is_taken: bool) -> None:
+            nonlocal left, are_taken
+            left, are_taken = left - 1, are_taken and is_taken
+            if left == 0:
+                self._settle(mark, 1, is_taken=are_taken)
+
+        if not posts:
+            self._settle(mark, 1, is_taken=False)
+        return done
 
     async def _post_text(self, mark: float, told: SentText, step: Step) -> None:
         if step.what is Happening.STOPPED:

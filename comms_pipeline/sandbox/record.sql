@@ -92,8 +92,7 @@ select request_id, provider, provider_id, accepted_at, categories, digest from r
 select request_id, provider, provider_id, accepted_at, categories, digest from request where provider_id = ?;
 
 -- name: requests_since
--- Recipients act on what went through these two.
-select request_id from request where last_start_at >= ? and provider in ('sendgrid', 'twilio') order by request_id;
+select request_id from request where last_start_at >= ? order by request_id;
 
 -- name: messages_of_request
 select message_key, recipient, message_id, organisation, send, address, starts_at, payload

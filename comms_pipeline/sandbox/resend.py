@@ -1,5 +1,6 @@
 """Resend's API as far as the pipeline uses it: batches, the list of sent e-mails, one e-mail. Rules live elsewhere."""
 
+import sqlite3
 import time
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from comms_pipeline.sandbox.config import SandboxConfig
 from comms_pipeline.sandbox.faults import Faults
 from comms_pipeline.sandbox.mail import Mail
+from comms_pipeline.sandbox.poster import Poster
 from comms_pipeline.sandbox.record import (
     KEYS_PER_REQUEST,
     Provider,
@@ -51,11 +53,12 @@ def error(status: int, name: str, message: str, headers: dict[str, str] | None =
 class ResendApi:
     """The endpoints of one sandbox."""
 
-    def __init__(self, config: SandboxConfig, record: Record, faults: Faults) -> None:
+    def __init__(self, config: SandboxConfig, record: Record, poster: Poster, faults: Faults) -> None:
         self._authorization = f"Bearer {config.resend_api_key}"
         # Ids need to be unique, not secret; seeded by the system once instead of asking it each time.
         self._random = Random()  # noqa: S311
         self._record = record
+        self._poster = poster
         self._faults = faults
         self._keys_under_way: set[str] = set()
 
@@ -111,8 +114,25 @@ class ResendApi:
         if is_permissive:
             answer["errors"] = [{"index": place, "message": fault} for place, fault in faults.items()]
         note = orjson.dumps({"fingerprint": fingerprint, "answer": answer, "at": now})
-        await self._record.accept_all(accepted, {_digest(key): note} if key else {})
+        await self._accept(accepted, {_digest(key): note} if key else {}, now)
         return JsonResponse(answer, headers=headers)
+
+    async def _accept(
+        self,
+        accepted: list[tuple[StoredRequest, list[StoredMessage]]],
+        contents: dict[bytes, bytes],
+        now: float,
+    ) -> None:
+        for request, _ in accepted:
+            self._poster.announce(request.request_id, now)
+        try:
+            await self._record.accept_all(accepted, contents)
+        except sqlite3.Error:
+            for request, _ in accepted:
+                self._poster.withdraw(request.request_id)
+            raise
+        for request, messages in accepted:
+            self._poster.schedule(request.request_id, messages)
 
     async def list_emails(self, request: Request) -> Response:
         """`GET /emails`: newest first, in pages that begin after an id."""

@@ -90,12 +90,22 @@ class SentMail:
     def one_click_url(self) -> str | None:
         return one_click_url(self.rendered)
 
+    def visits(self, step: Step) -> list[str]:
+        """Where somebody goes in this step without the provider's noticing: scanners follow every link there is."""
+        if step.what is not Happening.SCANNED or step.repeat:
+            return []
+        return [link.url for link in links(self.rendered) if not link.is_tracked]
+
+    def visitor(self, step: Step) -> str:
+        """The user agent of a scanner's visits."""
+        return _choose(SCANNERS, step.chance)
+
     def due_at(self, step: Step) -> float:
         return self.stored.starts_at + step.after * self.delay
 
     def events(self, step: Step) -> list[Event]:
         """What the event webhook tells of one step: mostly one event, one a link for a scanner, or none."""
-        details = self._details(step)
+        details = self.details(step)
         return [self._event(step, detail, number) for number, detail in enumerate(details)]
 
     def log_entry(self, now: float) -> Event:
@@ -138,7 +148,7 @@ class SentMail:
         for step in self.steps:
             if step.what in STATUSES and not step.repeat and self.due_at(step) <= now:
                 status = STATUSES[step.what]
-                detail = self._details(step)[0]
+                detail = self.details(step)[0]
                 reason = detail.get("reason") or detail.get("response") or ""
         return status, reason
 
@@ -146,7 +156,7 @@ class SentMail:
         event: Event = {
             "email": self.stored.address,
             "timestamp": int(self.due_at(step)),
-            "sg_event_id": self._event_id(step, number),
+            "sg_event_id": self.event_id(step, number),
         }
         if step.what is not Happening.BOUNCED_LATE:
             event["sg_message_id"] = self.sg_message_id
@@ -157,12 +167,14 @@ class SentMail:
         # SendGrid lets custom arguments share the top level; its own fields win here.
         return {**self.custom_args, **event, **detail}
 
-    def _event_id(self, step: Step, number: int) -> str:
+    def event_id(self, step: Step, number: int) -> str:
+        """The id of one event of a step: another one for some repeats, as providers do."""
         known_as = step.what if step.repeat is not Repeat.NEW_ID else f"{step.what}-again"
         text = f"{self.request.provider_id}.{self.stored.position}.{known_as}.{number}"
         return urlsafe_b64encode(blake2b(text.encode(), digest_size=16).digest()).decode().rstrip("=")
 
-    def _details(self, step: Step) -> list[Event]:
+    def details(self, step: Step) -> list[Event]:
+        """What a step's events tell beyond whose they are."""
         match step.what:
             case Happening.PROCESSED:
                 return [{"event": "processed"}]
@@ -195,7 +207,7 @@ class SentMail:
         raise AssertionError(step.what)
 
     def _clicks(self, step: Step) -> list[Event]:
-        found = list(enumerate(links(self.rendered)))
+        found = [(index, link) for index, link in enumerate(links(self.rendered)) if link.is_tracked]
         if step.what is Happening.SCANNED:
             visitor = _visitor(SCANNERS, step.chance, "203.0.113")
         else:

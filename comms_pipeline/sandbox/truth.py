@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import orjson
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from comms_pipeline.sandbox import mailgun_rules, resend_rules
 from comms_pipeline.sandbox.faults import FAULT_RULES, Faults
-from comms_pipeline.sandbox.mail import Rendered
 from comms_pipeline.sandbox.poster import Poster
-from comms_pipeline.sandbox.record import Provider, Record, StoredMessage, StoredRequest
+from comms_pipeline.sandbox.record import Provider, Record, StoredMessage
 from comms_pipeline.sandbox.wire import BodyTooLargeError, JsonResponse, read_body
 
 PAGE_LIMIT = 10_000
@@ -129,17 +126,8 @@ class TruthApi:
         if stored is None or accepted is None or accepted.provider is Provider.TWILIO:
             return Response(status_code=404)
         return HTMLResponse(
-            self._rendered(stored, accepted).html, headers={"Content-Security-Policy": _PREVIEW_POLICY}
+            self._poster.mail(stored).rendered.html, headers={"Content-Security-Policy": _PREVIEW_POLICY}
         )
-
-    def _rendered(self, stored: StoredMessage, request: StoredRequest) -> Rendered:
-        """An e-mail as its recipient gets it."""
-        if request.provider is Provider.RESEND:
-            return resend_rules.render(orjson.loads(stored.payload), stored.address)
-        if request.provider is Provider.MAILGUN and request.digest is not None:
-            skeleton = self._record.skeleton(request.digest)
-            return mailgun_rules.render(skeleton, orjson.loads(stored.payload), stored.address)
-        return self._poster.mail(stored).rendered
 
     def _line(self, stored: StoredMessage) -> dict[str, Any]:
         full = self._full(stored)
@@ -176,11 +164,12 @@ class TruthApi:
                 "headers": {},
             }
         else:
-            told = self._rendered(stored, request)._asdict()
-            if request.provider is Provider.SENDGRID:
-                mail = self._poster.mail(stored)
-                told |= {"id": mail.sg_message_id, "status": mail.status(now)[0]}
-            else:
-                told |= {"id": request.provider_id, "status": "accepted"}
+            mail = self._poster.mail(stored)
+            told = mail.rendered._asdict()
+            is_sendgrid = request.provider is Provider.SENDGRID
+            told |= {
+                "id": mail.sg_message_id if is_sendgrid else request.provider_id,
+                "status": mail.status(now)[0],
+            }
         body = f"{told['text']}\0{told['html']}".encode()
         return {**common, **told, "body_digest": blake2b(body, digest_size=16).hexdigest()}

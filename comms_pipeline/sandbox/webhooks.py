@@ -36,7 +36,10 @@ _FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Post:
-    """One request to make, again and again until it is answered with 2xx, or `max_attempts` times."""
+    """One request to make, again and again until it is taken, or `max_attempts` times.
+
+    A webhook is taken when it is answered with 2xx, the visit to a page (`is_visit`, a GET) by any answer.
+    """
 
     url: str
     body: bytes
@@ -44,6 +47,11 @@ class Post:
     done: Callable[[bool], None]
     """Called once: with True when it was taken, False when it was given up."""
     max_attempts: int | None = None
+    sign: Callable[[], Mapping[str, str]] | None = None
+    """Headers made anew for each attempt."""
+    refusals: frozenset[int] = frozenset()
+    """Answers other than 2xx that are not to be asked again for."""
+    is_visit: bool = False
 
 
 class EventSigner:
@@ -65,6 +73,25 @@ class EventSigner:
             "X-Twilio-Email-Event-Webhook-Signature": base64.b64encode(signature).decode(),
             "X-Twilio-Email-Event-Webhook-Timestamp": str(timestamp),
         }
+
+
+def svix_headers(secret: str, webhook_id: str, body: bytes, timestamp: int) -> dict[str, str]:
+    """Headers of a webhook of Resend's: Svix signs the id, the time and the raw body with HMAC-SHA256."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    digest = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode() + body, "sha256")
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "Svix-Webhooks/1.0",
+        "svix-id": webhook_id,
+        "svix-timestamp": str(timestamp),
+        "svix-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def mailgun_signature(key: str, token: str, timestamp: int) -> dict[str, str]:
+    """The signature in a webhook of Mailgun's: HMAC-SHA256 over time and token, in hexadecimal."""
+    digest = hmac.digest(key.encode(), f"{timestamp}{token}".encode(), "sha256").hex()
+    return {"timestamp": str(timestamp), "token": token, "signature": digest}
 
 
 def twilio_signature(auth_token: str, url: str, form: Mapping[str, str]) -> str:
@@ -159,9 +186,11 @@ class _Queue:
                 self._arrived.clear()
                 await self._arrived.wait()
             post, attempts = self._posts.popleft()
-            if await self._is_taken(post):
+            status = await self._answer(post)
+            is_taken = bool(status) if post.is_visit else 200 <= status < 300
+            if is_taken or status in post.refusals:
                 self._failures = 0
-                self._finished(post, True)
+                self._finished(post, is_taken)
                 continue
             self._failures += 1
             if post.max_attempts is not None and attempts + 1 >= post.max_attempts:
@@ -171,14 +200,20 @@ class _Queue:
             doublings = min(self._failures // WORKERS_PER_ORIGIN, 10)
             await asyncio.sleep(min(FIRST_BACKOFF_SECONDS * 2**doublings, LONGEST_BACKOFF_SECONDS))
 
-    async def _is_taken(self, post: Post) -> bool:
+    async def _answer(self, post: Post) -> int:
+        """The status of the answer; 0 when there was none."""
         # The signature is over the address as given: it must not be re-encoded on its way.
         url = URL(post.url, encoded=True)
+        headers = post.sign() if post.sign else post.headers
         try:
-            async with self._session.post(
-                url, data=post.body, headers=post.headers, allow_redirects=False
+            async with self._session.request(
+                "GET" if post.is_visit else "POST",
+                url,
+                data=post.body or None,
+                headers=headers,
+                allow_redirects=False,
             ) as answer:
                 await answer.read()
-                return 200 <= answer.status < 300
+                return answer.status
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            return 0

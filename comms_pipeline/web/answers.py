@@ -5,15 +5,15 @@ Knows no route. Nothing here, or in any handler, logs a body, an address, a quer
 
 import logging
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import psycopg
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -25,7 +25,7 @@ from comms_pipeline.domain.links import PATHS
 from comms_pipeline.web.languages import Languages, Texts
 
 MAX_BODY_BYTES = 5_000_000
-"""SendGrid posts at most 768 kB at a time, Twilio a few."""
+"""Of requests that say nothing else."""
 
 _PAGES = tuple(PATHS.values())
 """Paths that people open in a browser: their errors are pages, not JSON."""
@@ -34,14 +34,23 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _log = logging.getLogger(__name__)
 
 
-async def limited_body(request: Request) -> bytes:
-    """The raw body. Answers 413 as soon as it grows beyond `MAX_BODY_BYTES`, without reading on."""
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """The raw body. Answers 413 as soon as it grows beyond `most_bytes`, or says that it will, without reading on."""
+    too_large = HTTPException(413, f"the body is larger than {most_bytes:,} bytes")
+    told = request.headers.get("content-length", "")
+    if told.isdecimal() and int(told) > most_bytes:
+        raise too_large
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"the body is larger than {MAX_BODY_BYTES:,} bytes")
+        if len(body) > most_bytes:
+            raise too_large
     return bytes(body)
+
+
+async def limited_body(request: Request) -> bytes:
+    """The raw body, of at most `MAX_BODY_BYTES`."""
+    return await read_body(request, MAX_BODY_BYTES)
 
 
 LimitedBody = Annotated[bytes, Depends(limited_body)]
@@ -83,14 +92,15 @@ class SecureAnswers:
 
     def __init__(self, app: ASGIApp, content_security_policy: str) -> None:
         self._app = app
-        self._headers = {
-            "content-security-policy": content_security_policy,
-            "x-content-type-options": "nosniff",
+        self._headers = [
+            (b"content-security-policy", content_security_policy.encode("latin-1")),
+            (b"x-content-type-options", b"nosniff"),
             # The address of a page of somebody's is a credential.
-            "referrer-policy": "no-referrer",
-            "cache-control": "no-store",
-            "x-robots-tag": "noindex, nofollow",
-        }
+            (b"referrer-policy", b"no-referrer"),
+            (b"cache-control", b"no-store"),
+            (b"x-robots-tag", b"noindex, nofollow"),
+        ]
+        self._names = {name for name, _ in self._headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; see the class."""
@@ -104,7 +114,8 @@ class SecureAnswers:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 has_started = True
-                MutableHeaders(scope=message).update(self._headers)
+                others = [pair for pair in message.get("headers", ()) if pair[0] not in self._names]
+                message["headers"] = others + self._headers
             await send(message)
 
         try:
@@ -116,48 +127,59 @@ class SecureAnswers:
                 raise
             # The text of an exception may quote personal data; its class and place do not.
             _log.error("unforeseen %s at %s", type(error).__qualname__, _place(error))
-            await _refusal(500, "something went wrong here")(scope, receive, send_secured)
+            await Refusal(500, "something went wrong here").response()(scope, receive, send_secured)
+
+
+class Refusal(NamedTuple):
+    """How a request is refused."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str] | None = None
+
+    def response(self) -> Response:
+        """The answer to a program."""
+        return JSONResponse({"error": self.text}, self.status, dict(self.headers or {}))
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """How a request is refused that ended in this error, and a line in the log where somebody must know.
+
+    None for what nobody foresaw.
+    """
+    match error:
+        case HTTPException():
+            return Refusal(error.status_code, error.detail, error.headers)
+        case RequestValidationError():
+            return Refusal(422, "the request does not have the documented form")
+        case InvalidEvents():
+            _log.warning("refused a signed webhook: %s", error)
+            return Refusal(400, f"the body {error.problem}")
+        case ProviderMisconfigured():
+            _log.error("cannot verify a webhook: %s", error)
+            return Refusal(503, "this receiver is not configured")
+        case psycopg.Error():
+            what = type(error).__qualname__
+            _log.error("nothing stored, the sender must try again: %s %s", what, error.sqlstate)
+            return Refusal(503, "the database does not answer, try again")
+    return None
 
 
 def install_error_answers(app: FastAPI, pages: Pages) -> None:
     """Make every refusal `{"error": …}`, or a page where people look, each with its right status."""
 
-    def answer(request: Request, status: int, text: str) -> Response:
+    def answer(request: Request, error: Exception) -> Response:
+        refusal = refusal_of(error)
+        assert refusal is not None
         if not request.url.path.startswith(_PAGES):
-            return _refusal(status, text)
-        kind = "failed" if status >= 500 else "missing" if status == 404 else "refused"
-        return pages.answer("error", pages.texts(request), status, kind=kind)
-
-    @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:
-        response = answer(request, error.status_code, error.detail)
-        response.headers.update(error.headers or {})
+            return refusal.response()
+        kind = "failed" if refusal.status >= 500 else "missing" if refusal.status == 404 else "refused"
+        response = pages.answer("error", pages.texts(request), refusal.status, kind=kind)
+        response.headers.update(refusal.headers or {})
         return response
 
-    @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, _error: RequestValidationError) -> Response:
-        return answer(request, 422, "the request does not have the documented form")
-
-    @app.exception_handler(InvalidEvents)
-    def unreadable(request: Request, error: InvalidEvents) -> Response:
-        _log.warning("refused a signed webhook: %s", error)
-        return answer(request, 400, f"the body {error.problem}")
-
-    @app.exception_handler(ProviderMisconfigured)
-    def misconfigured(request: Request, error: ProviderMisconfigured) -> Response:
-        _log.error("cannot verify a webhook: %s", error)
-        return answer(request, 503, "this receiver is not configured")
-
-    @app.exception_handler(psycopg.Error)
-    def not_stored(request: Request, error: psycopg.Error) -> Response:
-        _log.error(
-            "nothing stored, the sender must try again: %s %s", type(error).__qualname__, error.sqlstate
-        )
-        return answer(request, 503, "the database does not answer, try again")
-
-
-def _refusal(status: int, text: str) -> JSONResponse:
-    return JSONResponse({"error": text}, status)
+    for kind in (HTTPException, RequestValidationError, InvalidEvents, ProviderMisconfigured, psycopg.Error):
+        app.add_exception_handler(kind, answer)
 
 
 def _place(error: BaseException) -> str:

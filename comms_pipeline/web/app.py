@@ -18,8 +18,10 @@ from comms_pipeline.web.answers import Pages, SecureAnswers, install_error_answe
 from comms_pipeline.web.confirmation import Confirmation
 from comms_pipeline.web.events_api import EventsApi
 from comms_pipeline.web.health import Health
+from comms_pipeline.web.hits import Hits
 from comms_pipeline.web.preferences import Preferences
-from comms_pipeline.web.receivers import Receivers
+from comms_pipeline.web.receivers.all import Receivers
+from comms_pipeline.web.receivers.gate import Gate
 from comms_pipeline.web.tracking import Tracking
 from comms_pipeline.web.unsubscribe import Unsubscribe
 
@@ -47,13 +49,19 @@ def create_app(
         name="web",
     )
 
+    hits = Hits(server, settings.home / "spool")
+    receivers = Receivers(settings, pool, server.conninfo())
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         # Not waiting for the database: the app answers 503 without it and recovers by itself.
         pool.open(wait=False)
+        receivers.open()
         try:
-            yield
+            async with hits:
+                yield
         finally:
+            await receivers.close()
             await run_in_threadpool(pool.close)
 
     app = FastAPI(
@@ -63,13 +71,14 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_middleware(Gate, endpoints=receivers.endpoints())
     app.add_middleware(SecureAnswers, content_security_policy=pages.content_security_policy)
     install_error_answers(app, pages)
-    app.include_router(Receivers(settings, pool).router())
+    app.include_router(receivers.router())
     app.include_router(Unsubscribe(keys, pool, pages).router())
     app.include_router(Preferences(keys, pool, pages).router())
     app.include_router(Confirmation(keys, pool, pages).router())
-    app.include_router(Tracking(keys, pool, settings.public_url).router())
+    app.include_router(Tracking(keys, hits.add, settings.public_url, settings.secret_key).router())
     app.include_router(EventsApi(settings.events_key, settings.secret_key, pool).router())
     app.include_router(Health(pool, landing_watermark).router())
     return app

@@ -1,6 +1,7 @@
 """SendGrid's event webhook: signatures, translation, suppression. Bodies as documented."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from comms_pipeline.domain.errors import ProviderMisconfigured
 from comms_pipeline.domain.event import EventKind, InvalidEvents, ProviderEvent, SuppressionReason
 from comms_pipeline.domain.message import Channel
-from comms_pipeline.providers.sendgrid_events import parse, suppression_reason, verify
+from comms_pipeline.providers.sendgrid_events import KINDS, parse, suppression_reason, suppressions, verify
 
 PRIVATE_KEY = ec.derive_private_key(42, ec.SECP256R1())
 PUBLIC_KEY = base64.b64encode(
@@ -306,3 +307,30 @@ def test_only_what_speaks_against_the_address_suppresses(
     entry: dict[str, str], reason: SuppressionReason | None
 ):
     assert suppression_reason(parse_one(**entry)) is reason
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "event": st.sampled_from(
+                    ["bounce", "dropped", "spamreport", "unsubscribe", "group_unsubscribe"]
+                )
+            }
+            | {
+                "type": st.sampled_from(["bounce", "blocked", "?"]),
+                "status": st.sampled_from(["5.1.1", "4.2.2"]),
+            }
+            | {"reason": st.sampled_from(["Bounced Address", "Invalid", "?"]), "email": st.text(max_size=9)}
+        )
+        | st.dictionaries(st.sampled_from(["event", "email"]), st.none() | st.lists(st.text()) | st.text())
+        | st.sampled_from(sorted(KINDS)).map(lambda word: {"event": word})
+    )
+)
+def test_the_quick_look_finds_the_suppressions_that_reading_everything_finds(
+    entries: list[dict[str, object]],
+):
+    body = orjson.dumps(entries)
+    told = [(event, suppression_reason(event)) for event in parse(body)]
+    expected = [(replace(event, raw={}), reason) for event, reason in told if reason]
+    assert suppressions(body) == expected
