@@ -1,9 +1,10 @@
 """How fast landed webhooks become rows, and how long 1,000,000 new events take on top of 20,000,000.
 
 Loader: SendGrid's posts of 500 events from a real Postgres into a real lake, every eighth a bounce, one in a hundred
-quoting an address. Increment: deduplicating, matching and `core.message_status`, in a fresh process; one in
-ten of the new events was told before. Verdicts are a benchmark of their own. Seconds are wall time; the processor's
-are named as such. Promised: 200,000 events/s, 30 seconds, and memory that does not grow with what is there.
+quoting an address; beside it the same read one by one, as objects. Increment: deduplicating, matching, verdicts and
+`core.message_status`, in a fresh process; one in ten of the new events was told before. Rescoring: the same number of
+opens and clicks, judged anew. Seconds are wall time; the processor's are named as such. Promised: 200,000 events/s,
+30 seconds, 20 seconds, and memory that does not grow with what is there.
 Run: python benchmarks/events.py [events there [new events]]
 """
 
@@ -11,7 +12,8 @@ import random
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,17 +22,25 @@ from _report import peak_megabytes, report
 from planning import fresh
 
 from comms_pipeline.cli.installation import initialise
+from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.ledger import launcher
+from comms_pipeline.loader import sendgrid_rows
 from comms_pipeline.loader.core_events import refresh_events
 from comms_pipeline.loader.events import load_provider_events
 from comms_pipeline.loader.message_status import refresh_message_status
+from comms_pipeline.loader.verdicts import rescore
 from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
+from comms_pipeline.providers import sendgrid_events
+from comms_pipeline.providers.event_parsers import PARSERS
 from comms_pipeline.settings import load_settings
 from comms_pipeline.stores import Stores
+from comms_pipeline.verdicts.rules_file import load_verdict_rules
 
 EVENTS, NEW_EVENTS = 20_000_000, 1_000_000
-WEBHOOKS, EVENTS_PER_WEBHOOK = 600, 500
+WEBHOOKS, EVENTS_PER_WEBHOOK = 2_000, 500
+WEBHOOKS_ONE_BY_ONE = 100
 PROMISED_RATE, PROMISED_SECONDS, PROMISED_GROWTH_MEGABYTES = 200_000.0, 30.0, 1_000.0
+PROMISED_RESCORE_SECONDS = 20.0
 PART = 5_000_000
 START = datetime(2026, 11, 1, tzinfo=UTC)
 AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
@@ -49,23 +59,34 @@ select n // 1000 as outcome_id, n // 1000 as batch_id, 'offer' as send_id, md5('
        $start as recorded_at, 1 as load_id
 from range($messages) numbers (n)
 """
-# Event n is about message n of all, then again: a delivery first, then opens and clicks.
+# Event n is about message n of all, then again: a delivery first, then an open, then opens and clicks.
 TOLD = """
 insert into raw.provider_events by name
 select n // 500 as landing_id, (n % 500)::integer as position, 'sendgrid' as provider,
        $start + to_seconds(n // 200) + interval 30 seconds as received_at,
-       ['delivered', 'opened', 'opened', 'clicked'][k] as kind, ['delivered', 'open', 'open', 'click'][k] as raw_kind,
+       ['delivered', 'opened', 'clicked'][k] as kind, ['delivered', 'open', 'click'][k] as raw_kind,
        $start + to_seconds(n // 200) as occurred_at, 'club' as organisation_id,
        md5('m' || (n % $messages)) as message_id, 'request-' || (n % $messages // 1000) as provider_message_id,
        left(md5('e' || n), 22) as provider_event_id,
-       case when k = 4 then 'https://club.example/offers/' || (n % 50) end as url, false as is_machine,
+       case when k = 3 then 'https://club.example/offers/' || (n % 50) end as url,
+       case when k > 1 then $agent end as user_agent, false as is_machine,
        '{}' as payload, $load_id as load_id
-from (select n, (n // $messages % 4 + 1)::integer as k from range($first, $first + $count) numbers (n))
+from (select n, case when n < $messages then 1 when n < 2 * $messages or n % 4 > 0 then 2 else 3 end as k
+      from range($first, $first + $count) numbers (n))
 """
 REPEATED = """
 insert into raw.provider_events by name
 select * replace ($load_id as load_id, provider_event_id || '-2' as provider_event_id) from raw.provider_events
 where load_id < $load_id and landing_id < $count // 500
+"""
+# What the rules say of the opens of TOLD: people, days after the delivery.
+JUDGED = """
+update placed set verdict = 'human', verdict_score = 0.0, verdict_reasons = [], verdict_version = $version
+where kind in ('opened', 'clicked')
+"""
+TO_RESCORE = """
+create or replace temp table to_rescore as
+select message_id from campaign.messages order by message_id limit $messages
 """
 
 
@@ -127,9 +148,14 @@ def prepare(home: Path, events: int, webhooks: int) -> None:
             writer.cursor.execute(statement, {"messages": messages, "start": START})
     for first in range(0, events, PART):
         tell(stores, messages, first, min(PART, events - first))
-        refresh_events(stores, score=None)
+        refresh_events(stores, score=as_judged)
     refresh_message_status(stores)
     stores.lake.close()
+
+
+def as_judged(writer: LakeWriter, _load_id: int) -> None:
+    """Give what was there before its verdicts without judging it."""
+    writer.cursor.execute(JUDGED, {"version": load_verdict_rules().version})
 
 
 def tell(stores: Stores, messages: int, first: int, count: int, repeated: int = 0) -> None:
@@ -139,7 +165,7 @@ def tell(stores: Stores, messages: int, first: int, count: int, repeated: int = 
         if repeated:
             writer.cursor.execute(REPEATED, {"load_id": load_id, "count": repeated})
         values = {"messages": messages, "first": first, "count": count, "start": START, "load_id": load_id}
-        writer.cursor.execute(TOLD, values)
+        writer.cursor.execute(TOLD, values | {"agent": AGENT})
         move_marks(writer, {Mark.LOADS: load_id}, START)
 
 
@@ -155,11 +181,29 @@ def run_loader(home: Path) -> Run:
     return _measured(home, lambda stores: load_provider_events(stores).events)
 
 
+def run_loader_one_by_one(home: Path) -> Run:
+    """Drain the landing with a parser that is not the one the reading as columns stands for."""
+    parsers = {**PARSERS, sendgrid_rows.KEY: lambda _, body: sendgrid_events.parse(body)}
+    return _measured(home, lambda stores: load_provider_events(stores, parsers).events)
+
+
+def run_rescore(home: Path, events: int) -> Run:
+    """Judge again what happened to so many messages, by rules of another version: each had an open or two."""
+    rules = load_verdict_rules()
+
+    def work(stores: Stores) -> int:
+        with stores.lake.writer() as writer:
+            writer.cursor.execute(TO_RESCORE, {"messages": events})
+            return rescore(writer.cursor, "to_rescore", rules=replace(rules, version=rules.version + 1))
+
+    return _measured(home, work)
+
+
 def run_increment(home: Path) -> Run:
     """Work in what is new."""
 
     def work(stores: Stores) -> int:
-        added = refresh_events(stores, score=None)
+        added = refresh_events(stores)
         refresh_message_status(stores)
         return added
 
@@ -184,37 +228,50 @@ def _measured(home: Path, work) -> Run:  # type: ignore[no-untyped-def]
 
 def main(events: int, new: int) -> int:
     """Load and work in, print the figures; 1 if any event is lost or counted twice."""
-    peaks = []
-    for there in (events // 10, events):
-        with tempfile.TemporaryDirectory() as folder:
-            home = Path(folder) / "home"
-            try:
-                fresh(prepare, home, there, WEBHOOKS if there == events else 0)
-                fresh(add_new, home, there, new)
-                increment = fresh(run_increment, home)
-                load = fresh(run_loader, home)
-            finally:
-                launcher.remove(home)
-        expected = new - new // 10
-        print(f"{there:,} there: {increment} {load}", file=sys.stderr)
-        if increment.events != expected:
-            print(f"error: {increment.events} events for {expected}", file=sys.stderr)
-            return 1
-        peaks.append(increment.megabytes)
-    if load.events != WEBHOOKS * EVENTS_PER_WEBHOOK:
-        print(f"error: {load.events} events of {WEBHOOKS} webhooks", file=sys.stderr)
+    small = measured_home(events // 10, new, WEBHOOKS_ONE_BY_ONE, run_loader_one_by_one)
+    large = measured_home(events, new, WEBHOOKS, run_loader)
+    wrong = [
+        f"{found} events instead of {expected}"
+        for found, expected in (
+            (small["increment"].events, new - new // 10),
+            (large["increment"].events, new - new // 10),
+            (small["load"].events, WEBHOOKS_ONE_BY_ONE * EVENTS_PER_WEBHOOK),
+            (large["load"].events, WEBHOOKS * EVENTS_PER_WEBHOOK),
+        )
+        if found != expected
+    ]
+    if wrong:
+        print(f"error: {'; '.join(wrong)}", file=sys.stderr)
         return 1
+    load, one_by_one, increment, again = large["load"], small["load"], large["increment"], large["rescore"]
     report("events_loader_rate", load.events / load.seconds, "events/s", PROMISED_RATE)
     report("events_loader_rate_per_core", load.events / load.processor_seconds, "events/s", PROMISED_RATE)
+    report("events_loader_rate_one_by_one", one_by_one.events / one_by_one.seconds, "events/s", PROMISED_RATE)
     report("events_loader_peak_memory", load.megabytes, "MB", PROMISED_GROWTH_MEGABYTES, is_more_better=False)
-    promised = PROMISED_SECONDS * new / NEW_EVENTS
-    report("events_increment_seconds", increment.seconds, "s", promised, is_more_better=False)
-    report(
-        "events_increment_processor_seconds", increment.processor_seconds, "s", promised, is_more_better=False
-    )
-    promised = peaks[0] + PROMISED_GROWTH_MEGABYTES
-    report("events_increment_peak_memory", peaks[1], "MB", promised, is_more_better=False)
+    for name, run, seconds in (
+        ("increment", increment, PROMISED_SECONDS * new / NEW_EVENTS),
+        ("rescore", again, PROMISED_RESCORE_SECONDS * again.events / NEW_EVENTS),
+    ):
+        report(f"events_{name}_seconds", run.seconds, "s", seconds, is_more_better=False)
+        report(f"events_{name}_processor_seconds", run.processor_seconds, "s", seconds, is_more_better=False)
+    promised = small["increment"].megabytes + PROMISED_GROWTH_MEGABYTES
+    report("events_increment_peak_memory", increment.megabytes, "MB", promised, is_more_better=False)
     return 0
+
+
+def measured_home(events: int, new: int, webhooks: int, loader: Callable[[Path], Run]) -> dict[str, Run]:
+    """What each step took in an installation that holds so many events already."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        try:
+            fresh(prepare, home, events, webhooks)
+            fresh(add_new, home, events, new)
+            runs = {"increment": fresh(run_increment, home), "load": fresh(loader, home)}
+            runs["rescore"] = fresh(run_rescore, home, min(new, events // 2))
+        finally:
+            launcher.remove(home)
+    print(f"{events:,} there: {runs}", file=sys.stderr)
+    return runs
 
 
 if __name__ == "__main__":

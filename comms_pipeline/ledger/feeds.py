@@ -65,7 +65,8 @@ def outcomes_after(connection: psycopg.Connection, watermark: Watermark, limit: 
 
 def landings_after(connection: psycopg.Connection, watermark: Watermark, limit: int) -> list[LandingRow]:
     """The next landed webhooks, at most `limit`; the same order and promise as `outcomes_after`."""
-    with connection.cursor(row_factory=class_row(LandingRow)) as cursor:
+    # Binary: as text every byte of a body would be two hexadecimal digits.
+    with connection.cursor(row_factory=class_row(LandingRow), binary=True) as cursor:
         cursor.execute(named_queries(_SQL)["landings_after"], vars(watermark) | {"limit": limit})
         return cursor.fetchall()
 

@@ -3,9 +3,13 @@
 Parsing lives with providers; what the events amount to is made of them in `core_events`.
 """
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 import psycopg
@@ -27,8 +31,8 @@ __all__ = ["EventsLoaded", "insert_landed", "load_provider_events", "refresh_eve
 
 # A webhook may hold one event or a thousand: how many are read at once follows from how big the last ones were.
 _FEWEST_WEBHOOKS, _MOST_WEBHOOKS = 100, 10_000
-_BYTES_PER_READ = 32 * 1024 * 1024
-_BYTES_PER_COMMIT = 128 * 1024 * 1024
+_BYTES_PER_READ = 16 * 1024 * 1024
+_BYTES_PER_COMMIT = 256 * 1024 * 1024
 _WEBHOOKS_PER_COMMIT = 50_000
 # Fewer are read sooner one by one.
 _BYTES_READ_AS_COLUMNS = 256 * 1024
@@ -93,41 +97,87 @@ def _drain(
 ) -> tuple[Watermark, _Drained | None]:
     """Insert as many webhooks as make a commit; returns how far that is, and None when there are none."""
     watermark = read_watermark(writer.cursor, Feed.LANDINGS)
-    webhooks = events = size = 0
+    webhooks = events = 0
     rejects: Counter[tuple[str, str]] = Counter()
+    with _one_ahead(_read(ledger, watermark, parsers, load_id)) as parts:
+        for part in parts:
+            for inserted in (
+                _insert(writer, part),
+                _insert_business_events(writer, part.rows, secret),
+            ):
+                events += inserted.events
+                rejects += inserted.rejects
+            watermark = Watermark(xact=part.rows[-1].xact, last_id=part.rows[-1].id)
+            webhooks += len(part.rows)
+    drained = _Drained(webhooks=webhooks, events=events, rejects=rejects)
+    return watermark, drained if webhooks else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Webhooks and what they tell: `EVENTS` and `REJECTS`. The business's own events are not read."""
+
+    rows: Sequence[LandingRow]
+    events: pl.DataFrame
+    rejects: pl.DataFrame
+
+
+def _read(
+    ledger: psycopg.Connection, watermark: Watermark, parsers: Parsers, load_id: int
+) -> Iterator[_Part]:
+    """As many webhooks as make a commit, some at a time."""
+    webhooks = size = 0
     limit = _FEWEST_WEBHOOKS
     while size < _BYTES_PER_COMMIT and webhooks < _WEBHOOKS_PER_COMMIT:
         rows = feeds.landings_after(ledger, watermark, min(limit, _WEBHOOKS_PER_COMMIT - webhooks))
         if not rows:
-            break
-        for inserted in (
-            insert_landed(writer, rows, parsers, load_id),
-            _insert_business_events(writer, rows, secret),
-        ):
-            events += inserted.events
-            rejects += inserted.rejects
+            return
+        yield _parse(rows, parsers, load_id)
         watermark = Watermark(xact=rows[-1].xact, last_id=rows[-1].id)
         webhooks += len(rows)
         read = sum(len(row.body) for row in rows)
         size += read
         limit = max(_FEWEST_WEBHOOKS, min(_MOST_WEBHOOKS, _BYTES_PER_READ * len(rows) // max(read, 1)))
-    drained = _Drained(webhooks=webhooks, events=events, rejects=rejects)
-    return watermark, drained if webhooks else None
+
+
+def _parse(rows: Sequence[LandingRow], parsers: Parsers, load_id: int) -> _Part:
+    told = [row for row in rows if row.provider != business_events.PROVIDER]
+    plain = [EVENTS.to_frame()]
+    if _can_be_columns(told, parsers):
+        processors = os.cpu_count() or 1
+        read_plain = partial(sendgrid_rows.read_plain, load_id=load_id)
+        with ThreadPoolExecutor(processors) as pool:
+            found = list(pool.map(read_plain, [told[part::processors] for part in range(processors)]))
+        plain = [frame for frame, _ in found]
+        told = [row for _, left in found for row in left]
+    events, rejects = parsed(told, parsers, load_id)
+    return _Part(rows=rows, events=pl.concat([*plain, events_frame(events)]), rejects=rejects_frame(rejects))
+
+
+@contextmanager
+def _one_ahead(parts: Iterator[_Part]) -> Iterator[Iterator[_Part]]:
+    """The same parts, each read while the one before is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+
+        def ahead() -> Iterator[_Part]:
+            coming = reader.submit(next, parts, None)
+            while (part := coming.result()) is not None:
+                coming = reader.submit(next, parts, None)
+                yield part
+
+        yield ahead()
 
 
 def insert_landed(writer: LakeWriter, rows: Sequence[LandingRow], parsers: Parsers, load_id: int) -> Inserted:
     """Insert the events and rejects of these webhooks, in the open transaction. Not of the business's own events."""
-    rows = [row for row in rows if row.provider != business_events.PROVIDER]
-    plain = EVENTS.to_frame()
-    if _can_be_columns(rows, parsers):
-        plain, rows = sendgrid_rows.read_plain(rows, load_id)
-    events, rejects = parsed(rows, parsers, load_id)
-    writer.append("raw.provider_events", pl.concat([plain, events_frame(events)]))
-    writer.append("raw.event_rejects", rejects_frame(rejects))
-    return Inserted(
-        events=plain.height + len(events),
-        rejects=Counter((str(each["provider"]), str(each["reason"])) for each in rejects),
-    )
+    return _insert(writer, _parse(rows, parsers, load_id))
+
+
+def _insert(writer: LakeWriter, part: _Part) -> Inserted:
+    writer.append("raw.provider_events", part.events)
+    writer.append("raw.event_rejects", part.rejects)
+    reasons = part.rejects.select("provider", "reason").iter_rows()
+    return Inserted(events=part.events.height, rejects=Counter(reasons))
 
 
 def _insert_business_events(writer: LakeWriter, rows: Sequence[LandingRow], secret: bytes) -> Inserted:

@@ -23,12 +23,11 @@ def refresh_message_status(stores: Stores) -> int:
         events = read_mark(writer.cursor, Mark.MESSAGE_STATUS_EVENTS)
         outcomes = read_mark(writer.cursor, Mark.MESSAGE_STATUS_OUTCOMES)
         touched = _touch(writer, events, outcomes)
-        upto = next_load_id(writer) - 1
+        load_id = next_load_id(writer)
         if touched:
-            recompute_touched(writer.cursor, stores.now())
-        if upto > min(events, outcomes):
-            marks = dict.fromkeys((Mark.MESSAGE_STATUS_EVENTS, Mark.MESSAGE_STATUS_OUTCOMES), upto)
-            move_marks(writer, marks, stores.now())
+            recompute_touched(writer.cursor, stores.now(), load_id)
+            marks = (Mark.LOADS, Mark.MESSAGE_STATUS_EVENTS, Mark.MESSAGE_STATUS_OUTCOMES)
+            move_marks(writer, dict.fromkeys(marks, load_id), stores.now())
     return touched
 
 
@@ -37,15 +36,20 @@ def rebuild_message_status(stores: Stores) -> int:
     with stores.lake.writer() as writer:
         touched = _touch(writer, NOTHING_YET, NOTHING_YET)
         writer.cursor.execute("delete from core.message_status")
-        recompute_touched(writer.cursor, stores.now())
+        load_id = next_load_id(writer)
+        recompute_touched(writer.cursor, stores.now(), load_id)
+        move_marks(writer, {Mark.LOADS: load_id}, stores.now())
     return touched
 
 
-def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime) -> None:
-    """Replace the rows of the messages in the temporary table `touched`, in the open transaction."""
+def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime, load_id: int) -> None:
+    """Replace the rows of the messages in the temporary table `touched`, in the open transaction.
+
+    They get `load_id`: what is made of them looks at the messages computed since.
+    """
     sql = named_queries(_QUERIES)
     cursor.execute(sql["remove_touched"])
-    cursor.execute(sql["add_touched"], {"now": now})
+    cursor.execute(sql["add_touched"], {"now": now, "load_id": load_id})
     cursor.execute("drop table touched")
 
 

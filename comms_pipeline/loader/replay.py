@@ -14,10 +14,11 @@ from psycopg.rows import class_row
 
 from comms_pipeline.ledger.feeds import Feed, LandingRow
 from comms_pipeline.loader import core_events
+from comms_pipeline.loader.conversions import attribute
 from comms_pipeline.loader.core_events import Score, add_new_events, place_fresh
 from comms_pipeline.loader.events import insert_landed
 from comms_pipeline.loader.message_status import recompute_touched
-from comms_pipeline.loader.verdicts import score_load
+from comms_pipeline.loader.verdicts import judge_placed
 from comms_pipeline.loader.watermarks import NOTHING_YET, Mark, move_marks, next_load_id, read_watermark
 from comms_pipeline.providers import business_events
 from comms_pipeline.providers.event_parsers import PARSERS, Parsers
@@ -41,7 +42,7 @@ class Replayed:
 
 
 def replay(
-    stores: Stores, day: date, parsers: Parsers = PARSERS, score: Score | None = score_load
+    stores: Stores, day: date, parsers: Parsers = PARSERS, score: Score | None = judge_placed
 ) -> Replayed:
     """Read the webhooks received on `day` (UTC) again and replace all that follows from them, in one transaction.
 
@@ -71,12 +72,11 @@ def replay(
         for step in ("events_after", "messages_before", "remove_events"):
             cursor.execute(sql[step])
         core_events.choose_fresh(writer, NOTHING_YET)
-        place_fresh(writer, load_id)
-        if score is not None:
-            score(writer, load_id)
+        place_fresh(writer, load_id, score)
         cursor.execute(sql["messages_after"], {"load_id": load_id})
+        attribute(cursor, "touched")
         messages = cursor.execute("select count(*) from touched").fetchone()
-        recompute_touched(cursor, stores.now())
+        recompute_touched(cursor, stores.now(), load_id)
         move_marks(writer, {Mark.LOADS: load_id, Mark.CORE_EVENTS: load_id}, stores.now())
         cursor.execute("drop table subjects; drop table gone")
         cursor.unregister("replayed_landings")
@@ -94,5 +94,5 @@ def _landings(ledger: psycopg.Connection, ids: list[int]) -> Iterator[list[Landi
     ordered = sorted(ids)
     for start in range(0, len(ordered), _WEBHOOKS_PER_READ):
         part = ordered[start : start + _WEBHOOKS_PER_READ]
-        with ledger.cursor(row_factory=class_row(LandingRow)) as cursor:
+        with ledger.cursor(row_factory=class_row(LandingRow), binary=True) as cursor:
             yield cursor.execute(named_queries(_LEDGER)["landings"], {"landing_ids": part}).fetchall()

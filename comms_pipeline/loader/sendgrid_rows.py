@@ -1,151 +1,160 @@
 """Reads SendGrid's event webhooks as columns: many bodies at once, without an object per event. Writes nothing.
 
 Defined to make the very rows that `event_rows` makes of `providers.sendgrid_events`. Whatever is not plain enough to be
-sure of that is read there: fields of an unusual type, and what may quote an address.
+sure of that is read there: bodies with events of no plain shape, and events that tell no time or may quote an address.
 """
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
 import polars as pl
 
 from comms_pipeline.domain.event import EventKind
 from comms_pipeline.ledger.feeds import LandingRow
 from comms_pipeline.loader.event_rows import EVENTS, events_frame, record
+from comms_pipeline.loader.json_shapes import JsonShape, shape_of
 from comms_pipeline.providers import sendgrid_events
 
 KEY = (sendgrid_events.PROVIDER, "events")
 """The webhooks this reads."""
 
 _MESSAGE, _ORGANISATION = sendgrid_events.MESSAGE_ARGUMENT, sendgrid_events.ORGANISATION_ARGUMENT
-_AGENT = "useragent"
+_TIME, _IS_MACHINE = "timestamp", "sg_machine_open"
 _TEXTS = (
-    *("event", "reason", "response", "status", "type", "url", "sg_message_id", "sg_event_id"),
-    *(_AGENT, _MESSAGE, _ORGANISATION),
+    *("event", "reason", "response", "status", "type", "url", "sg_message_id", "sg_event_id", "useragent"),
+    *(_MESSAGE, _ORGANISATION),
 )
-_PLAIN_TYPES = {str, type(None)}
-_LATEST = 253_402_300_799
-"""The last second of the year 9999."""
+_TEXT_TYPES = {str, type(None)}
+_MOST_SHAPES = 50
 # Without one of these there is neither an e-mail address nor a phone number (`domain.event.without_addresses`).
-_SIGNS_OF_ADDRESSES = ["@", "%40", "+"]
+_SIGN_OF_ADDRESS = r"@|%40|\+\d"
 
 
 def read_plain(rows: Sequence[LandingRow], load_id: int) -> tuple[pl.DataFrame, list[LandingRow]]:
     """The events of these webhooks, shaped as `EVENTS`, and the webhooks that are left for others to read.
 
-    Left are other providers', and those that are not a list of objects or hold characters no text may have.
+    Left are other providers', and those that are not a list of plain objects.
     """
-    left, read = [], []
-    entries: list[dict[str, Any]] = []
-    with _nothing_collected():
-        for row in rows:
-            found = _entries(row)
-            if found is None:
-                left.append(row)
-            elif found:
-                read.append((row, len(found)))
-                entries += found
-        return _events(read, entries, load_id) if entries else EVENTS.to_frame(), left
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Keep Python from looking for cycles: there are none in JSON, and a million new objects to look through."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _entries(row: LandingRow) -> list[dict[str, Any]] | None:
-    # NUL, the only character that the parser takes out of texts, comes as an escape or not at all.
-    if (row.provider, row.kind) != KEY or b"\\u0000" in row.body:
-        return None
-    try:
-        entries = orjson.loads(row.body)
-    except orjson.JSONDecodeError:
-        return None
-    is_plain = isinstance(entries, list) and set(map(type, entries)) <= {dict}
-    return entries if is_plain else None
-
-
-def _events(
-    read: Sequence[tuple[LandingRow, int]], entries: list[dict[str, Any]], load_id: int
-) -> pl.DataFrame:
-    """The rows of all entries, which come one after the other from the webhooks in `read`, so many each."""
-    told = {name: [entry.get(name) for entry in entries] for name in _TEXTS}
-    agents = told[_AGENT]
-    columns = {name: _texts(values) for name, values in told.items()}
-    columns["timestamp"] = _times([entry.get("timestamp") for entry in entries])
-    columns["is_machine"] = pl.Series([entry.get("sg_machine_open") is True for entry in entries])
-    columns["payload"] = _payloads(entries)
-    frame = pl.DataFrame(columns).with_row_index("entry").hstack(_places(read))
-    is_odd = pl.any_horizontal(
-        pl.col("timestamp").is_null(),
-        pl.col("payload").str.contains_any(_SIGNS_OF_ADDRESSES),
-        *(
-            pl.lit(pl.Series([type(value) not in _PLAIN_TYPES for value in values]))
-            for values in told.values()
-            if not set(map(type, values)) <= _PLAIN_TYPES
-        ),
+    entries = _entries(rows)
+    # An event's kind says the most about its shape.
+    kinds = entries.partition_by("kind", include_key=False)
+    found = [read for kind in kinds for read in _read_kind(kind)]
+    if not found:
+        return EVENTS.to_frame(), list(rows)
+    events = pl.concat(found)
+    whole = (
+        entries.group_by("webhook")
+        .len()
+        .join(events.group_by("webhook").len(), on=["webhook", "len"], how="semi")["webhook"]
     )
-    frame = frame.with_columns(is_odd=is_odd)
-    odd = frame.filter("is_odd").select("entry", "webhook", "position").rows()
-    whole = [entries[entry] | {_AGENT: agents[entry]} for entry, _, _ in odd]
-    records = [
-        record(read[webhook][0], position, event, load_id)
-        for (_, webhook, position), event in zip(odd, sendgrid_events.parse(orjson.dumps(whole)), strict=True)
+    events = events.filter(pl.col("webhook").is_in(whole.implode()))
+    read = set(whole)
+    return _rows(events, rows, load_id), [row for webhook, row in enumerate(rows) if webhook not in read]
+
+
+def _entries(rows: Sequence[LandingRow]) -> pl.DataFrame:
+    """One row per event: `webhook` (index into `rows`), `position` in it, `kind`, `text` without its braces.
+
+    Of webhooks that look like a list of objects. Where a text holds what looks like the end of one, its parts match
+    no shape.
+    """
+    ours = [
+        (webhook, row.body)
+        for webhook, row in enumerate(rows)
+        if (row.provider, row.kind) == KEY and _is_text(row.body)
     ]
-    plain = frame.filter(~pl.col("is_odd")).select(**_COLUMNS).with_columns(load_id=pl.lit(load_id, pl.Int64))
+    bodies = pl.DataFrame(
+        {"webhook": [webhook for webhook, _ in ours], "text": [body for _, body in ours]},
+        schema={"webhook": pl.UInt32, "text": pl.Binary},
+    )
+    body = pl.col("text").cast(pl.String).str.strip_chars_end(" \r\n")
+    inside = pl.col("text").str.strip_prefix("[{").str.strip_suffix("}]")
+    # SendGrid begins a line with each.
+    split = inside.str.replace_all("},\r\n{", "},{", literal=True).str.split("},{")
+    return (
+        bodies.with_columns(text=body)
+        .filter(pl.col("text").str.starts_with("[{"), pl.col("text").str.ends_with("}]"))
+        .with_columns(text=split)
+        .with_columns(position=pl.int_ranges(0, pl.col("text").list.len(), dtype=pl.Int32))
+        .explode("text", "position")
+        .with_columns(kind=pl.col("text").str.extract('"event":"([a-z_]*)"'))
+    )
+
+
+def _is_text(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read_kind(entries: pl.DataFrame) -> list[pl.DataFrame]:
+    """Events with the fields of `_COLUMNS`, of entries mostly alike; those that are not plain are missing."""
+    found = []
+    for _ in range(_MOST_SHAPES):
+        if entries.is_empty():
+            break
+        shape = shape_of(
+            entries["text"][0],
+            fields=(*_TEXTS, _TIME, _IS_MACHINE),
+            hidden=sendgrid_events.PERSONAL_FIELDS,
+        )
+        if shape is None:
+            # The rest of its webhook cannot be read here either.
+            entries = entries.filter(pl.col("webhook") != entries["webhook"][0])
+            continue
+        told = entries.with_columns(told=pl.col("text").str.extract_groups(shape.pattern))
+        is_told = pl.col("told").struct.field(shape.parts[0]).is_not_null()
+        found.append(told.filter(is_told).select("webhook", "position", "text", **_fields(shape)))
+        entries = told.filter(~is_told).drop("told")
+    return found
+
+
+def _fields(shape: JsonShape) -> dict[str, pl.Expr]:
+    """What a match of the shape tells; `is_odd` where it is to be read as an object."""
+    told = pl.col("told").struct
+    texts = {
+        name: told.field(name) if shape.types.get(name) is str else pl.lit(None, pl.String) for name in _TEXTS
+    }
+    is_timed = shape.types.get(_TIME) is int
+    parts = [told.field(part) for part in shape.parts]
+    payload = pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator=","), pl.lit("}"))
+    is_shape_odd = not is_timed or any(shape.types.get(name, str) not in _TEXT_TYPES for name in _TEXTS)
+    return {
+        **{name: pl.when(text != "").then(text) for name, text in texts.items()},
+        _TIME: told.field(_TIME).cast(pl.Int64) if is_timed else pl.lit(None, pl.Int64),
+        "is_machine": told.field(_IS_MACHINE) == "true"
+        if shape.types.get(_IS_MACHINE) is bool
+        else pl.lit(False),
+        "payload": payload,
+        "is_odd": pl.lit(is_shape_odd)
+        | pl.col("text").str.contains("\\", literal=True)
+        | payload.str.contains(_SIGN_OF_ADDRESS),
+    }
+
+
+def _rows(events: pl.DataFrame, rows: Sequence[LandingRow], load_id: int) -> pl.DataFrame:
+    """`EVENTS` of what was read."""
+    odd = events.filter("is_odd").select("webhook", "position", "text")
+    body = f"[{','.join(f'{{{text}}}' for text in odd['text'])}]".encode()
+    records = [
+        record(rows[webhook], position, event, load_id)
+        for (webhook, position, _), event in zip(odd.iter_rows(), sendgrid_events.parse(body), strict=True)
+    ]
+    landings = pl.DataFrame(
+        {"landing_id": [row.id for row in rows], "received_at": [row.received_at for row in rows]},
+        schema={name: EVENTS[name] for name in ("landing_id", "received_at")},
+    )
+    told = events.filter(~pl.col("is_odd"))
+    plain = (
+        told.hstack(landings[told["webhook"]])
+        .select(**_COLUMNS)
+        .with_columns(load_id=pl.lit(load_id, pl.Int64))
+    )
     missing = {name: pl.lit(None, EVENTS[name]) for name in EVENTS if name not in plain.columns}
     return pl.concat([plain.with_columns(**missing).select(EVENTS.names()), events_frame(records)])
-
-
-def _texts(values: list[Any]) -> pl.Series:
-    """A field as text; what is none, is null, as is the empty text."""
-    if not set(map(type, values)) <= _PLAIN_TYPES:
-        values = [value if type(value) in _PLAIN_TYPES else None for value in values]
-    texts = pl.Series(values, dtype=pl.String)
-    return texts.set(texts == "", None)
-
-
-def _times(values: list[Any]) -> pl.Series:
-    """Unix seconds; what is no whole number of them, is null."""
-    return pl.Series(
-        [value if type(value) is int and 0 <= value <= _LATEST else None for value in values], dtype=pl.Int64
-    )
-
-
-def _payloads(entries: list[dict[str, Any]]) -> pl.Series:
-    """The entries as JSON, after their personal fields were taken out of them."""
-    names = {name for name in set().union(*entries) if name.lower() in sendgrid_events.PERSONAL_FIELDS}
-    for name in names:
-        for entry in entries:
-            entry.pop(name, None)
-    return pl.Series([orjson.dumps(entry) for entry in entries], dtype=pl.Binary).cast(pl.String)
-
-
-def _places(read: Sequence[tuple[LandingRow, int]]) -> pl.DataFrame:
-    """One row per entry: its webhook (index into `read`), `landing_id`, `received_at` and `position` in it."""
-    webhooks = pl.DataFrame(
-        {
-            "landing_id": [row.id for row, _ in read],
-            "received_at": [row.received_at for row, _ in read],
-            "position": [range(count) for _, count in read],
-        },
-        schema={
-            "landing_id": pl.Int64,
-            "received_at": EVENTS["received_at"],
-            "position": pl.List(pl.Int32),
-        },
-    )
-    return webhooks.with_row_index("webhook").explode("position")
 
 
 _RAW_KIND = pl.col("event").fill_null("")
@@ -181,7 +190,7 @@ _COLUMNS = {
     "reason": pl.coalesce("reason", "response"),
     "code": pl.col("status"),
     "url": pl.col("url"),
-    "user_agent": pl.col(_AGENT),
+    "user_agent": pl.col("useragent"),
     "is_machine": pl.col("is_machine"),
     "payload": pl.col("payload"),
 }

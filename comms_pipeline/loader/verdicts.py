@@ -23,7 +23,6 @@ _EVENTS_AT_ONCE = 500_000
 CHANGED = "changed_verdicts"
 """The temp table with what `judge_changes` found."""
 OF_DAY = "verdicts_of_day"
-OF_LOAD = "verdicts_of_load"
 
 
 def judge_changes(
@@ -81,28 +80,37 @@ def rescore(
     Messages beside them whose verdicts changed are added to `touched`: what is counted of them must be counted again.
     """
     changed = judge_changes(cursor, touched, rules=rules)
-    count = _count(cursor, changed)
+    count = _write_changes(cursor, touched, load_id)
+    cursor.execute(f"drop table {changed}")
+    return count
+
+
+def judge_placed(writer: LakeWriter, load_id: int) -> None:
+    """Judge the events in the temp table `placed`, about to be written to `core.events`, and all they touch.
+
+    They get their verdicts in `placed`. Events of `core.events` whose verdict changes get `load_id` as well, and their
+    messages are added to the temp table `placed_messages`: what is counted of a load counts those beside it too.
+    """
+    cursor = writer.cursor
+    _run(cursor, "events_to_come")
+    changed = judge_changes(cursor, "placed", events="events_to_come")
+    for step in ("judge_placed", "changes_elsewhere"):
+        _run(cursor, step)
+    _write_changes(cursor, "placed_messages", load_id)
+    cursor.execute(f"drop table {changed}; drop view events_to_come")
+
+
+def _write_changes(cursor: duckdb.DuckDBPyConnection, touched: str, load_id: int | None) -> int:
+    """Write what `judge_changes` found to `core.events` and its messages to `touched`; returns the rows changed."""
+    count = _count(cursor, CHANGED)
     if count:
         _run(cursor, "write_changes", {"load_id": load_id})
         cursor.execute(
             # The names are ours, never data.
             f"insert into {touched} by name "  # noqa: S608
-            f"select distinct message_id from {changed} anti join {touched} using (message_id)"
+            f"select distinct message_id from {CHANGED} anti join {touched} using (message_id)"
         )
-    cursor.execute(f"drop table {changed}")
     return count
-
-
-def score_load(writer: LakeWriter, load_id: int) -> None:
-    """Judge what a load added to `core.events`, and all it touches; credit conversions anew. For `refresh_events`.
-
-    Every row that changes gets `load_id`: what is counted of a load's messages counts those beside them too.
-    """
-    cursor = writer.cursor
-    _run(cursor, "messages_of_load", {"load_id": load_id})
-    rescore(cursor, OF_LOAD, load_id=load_id)
-    attribute(cursor, OF_LOAD)
-    cursor.execute(f"drop table {OF_LOAD}")
 
 
 def rescore_day(stores: Stores, day: date) -> int:

@@ -53,6 +53,12 @@ def read_mark(cursor: duckdb.DuckDBPyConnection, mark: Mark) -> int:
     return row[1] if row else NOTHING_YET
 
 
+def newest_model_mark(cursor: duckdb.DuckDBPyConnection) -> int:
+    """The load id up to which the model computed last knows all; `NOTHING_YET` when none was ever computed."""
+    row = cursor.execute(named_queries("lake/queries/loader.sql")["newest_model_mark"]).fetchone()
+    return NOTHING_YET if row is None or row[0] is None else int(row[0])
+
+
 def move_marks(writer: LakeWriter, marks: Mapping[Mark, int], now: datetime) -> None:
     """Record positions in the open transaction."""
     _put(writer, {str(mark): Watermark(last_id=load_id) for mark, load_id in marks.items()}, now)

@@ -2,7 +2,8 @@
 
 The columns at hand are those of `judge`, of events of one kind, and what it adds of their messages:
 `seconds_after_delivery` (Float64; null: nobody knows when it was delivered), `seconds_from_trap` (Float64; null: nobody
-fell into one) and `has_open` (Boolean: somebody who may be a person opened the message).
+fell into one), `fell_into_trap` (Boolean; null: nobody did) and `has_open` (Boolean: somebody who may be a person
+opened the message).
 """
 
 import re
@@ -74,6 +75,14 @@ class NearTrap(Check):
         return (events["seconds_from_trap"] <= self.seconds).fill_null(False)
 
 
+class TrappedClient(Check):
+    """The same client, by its address and its user agent, followed that link of the same message, at any time."""
+
+    def holds(self, events: pl.DataFrame) -> pl.Series:
+        """See `Check`."""
+        return events["fell_into_trap"].fill_null(False)
+
+
 class ManyLinks(Check):
     """One of at least so many different links of one message within `seconds`."""
 
@@ -128,6 +137,7 @@ CHECKS: Mapping[str, type[Check]] = {
     "flag": Flag,
     "after_delivery": AfterDelivery,
     "near_trap": NearTrap,
+    "trapped_client": TrappedClient,
     "many_links": ManyLinks,
     "shared_address": SharedAddress,
     "agent": Agent,

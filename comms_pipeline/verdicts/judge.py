@@ -36,8 +36,8 @@ VERDICTS: Mapping[str, pl.DataType | type[pl.DataType]] = {
 }
 """What is said of each."""
 
-TRAP = "trap"
-"""The kind of event that a link nobody can see makes."""
+# An office shares its address with the gateway before it, so the program must be the same as well.
+_CLIENT = ("ip_key", "user_agent")
 _DECIMALS = 6
 _MICROS = 1_000_000
 
@@ -81,13 +81,16 @@ def _with_delivery(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_traps(events: pl.DataFrame) -> pl.DataFrame:
-    traps = events.filter(kind=TRAP).select("message_id", trapped_at="occurred_at")
+    trapped = pl.col("occurred_at").alias("trapped_at"), pl.col(*_CLIENT).name.prefix("trapped_")
+    traps = events.filter(kind=EventKind.TRAP.value).select("message_id", *trapped)
     between = (pl.col("occurred_at") - pl.col("trapped_at")).dt.total_microseconds().abs() / _MICROS
+    # Unknown to both is no likeness.
+    is_same = pl.all_horizontal(pl.col(column) == pl.col(f"trapped_{column}") for column in _CLIENT)
     nearest = (
-        events.select("row", "message_id", "occurred_at")
+        events.select("row", "message_id", "occurred_at", *_CLIENT)
         .join(traps, on="message_id")
         .group_by("row")
-        .agg(seconds_from_trap=between.min())
+        .agg(seconds_from_trap=between.min(), fell_into_trap=is_same.fill_null(False).any())
     )
     return events.join(nearest, on="row", how="left")
 

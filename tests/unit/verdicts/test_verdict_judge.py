@@ -105,6 +105,28 @@ def first(*events: Event) -> tuple[str, float | None, list[str]]:
         (event("clicked", 40.0), [event("trap", 100.0), event("opened", 3000)], "machine", 0.95, ["trap"]),
         (event("opened", 100.0), [event("trap", 100.0), event("trap", 500.0)], "machine", 0.95, ["trap"]),
         (event("clicked", 160.1), [event("trap", 100.0), event("opened", 3000)], "human", 0.0, []),
+        # The same client as the trap's, by address and program, at any time.
+        (
+            event("clicked", 90_000, ip_key="k"),
+            [event("trap", 100.0, ip_key="k"), event("opened", 3000)],
+            "machine",
+            0.99,
+            ["trapped-client"],
+        ),
+        (
+            event("clicked", 90_000, ip_key="k"),
+            [event("trap", 100.0, ip_key="k", user_agent="Gateway"), event("opened", 3000)],
+            "human",
+            0.0,
+            [],
+        ),
+        (
+            event("clicked", 90_000, ip_key="k"),
+            [event("trap", 100.0, ip_key="j"), event("opened", 3000)],
+            "human",
+            0.0,
+            [],
+        ),
         (event("clicked", 100.0), [event("trap", 100.0, message_id="other"), event("opened", 3000)], "human", 0.0, []),
     ],
 )  # fmt: skip
