@@ -1,0 +1,2 @@
+-- What have experiments found?
+select * from mart.experiments order by all
