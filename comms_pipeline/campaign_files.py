@@ -1,7 +1,7 @@
 """Reads campaigns from disk: folders of YAML files and the templates they name. Writes and renders nothing.
 
-A folder holds `organisation.yaml`, one YAML file per campaign, and templates. Contact mappings (`*.map.yaml`)
-may lie beside them and are passed over. Templates below `builtin/` are those that come with us.
+A folder holds `organisation.yaml`, one YAML file per campaign, templates, and saved segments in `segments/`. Contact
+mappings (`*.map.yaml`) may lie beside them and are passed over. Templates below `builtin/` are those that come with us.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ import jinja2
 from jinja2 import nodes
 from pydantic import ValidationError
 
-from comms_pipeline.audience.definition import compile_audience
+from comms_pipeline.audience.definition import check_sql
 from comms_pipeline.builtin_templates import (
     BUILTIN_FOLDER,
     builtin_fallbacks,
@@ -25,11 +25,13 @@ from comms_pipeline.domain.campaign import CAMPAIGN_KEYS, CampaignSpec
 from comms_pipeline.domain.errors import InvalidCampaign, InvalidSegment
 from comms_pipeline.domain.message import GENERAL_TOPIC
 from comms_pipeline.domain.organisation import ORGANISATION_KEYS, Organisation
+from comms_pipeline.domain.saved_segment import SEGMENT_FILE_KEYS, SegmentSpec
 from comms_pipeline.domain.template_sources import one_line_files, template_references
 from comms_pipeline.domain.validation import KnownKeys, close_match, faults, nearest
 from comms_pipeline.domain.yaml_marks import MarkedYaml, YamlSyntaxError, parse_yaml
 
 ORGANISATION_FILE = "organisation.yaml"
+SEGMENT_FOLDER = "segments"
 MAX_FILE_BYTES = 1_048_576
 
 _YAML_SUFFIXES = frozenset({".yaml", ".yml"})
@@ -114,6 +116,48 @@ def load_campaign(path: Path) -> CampaignFile:
     return CampaignFile(spec=spec, templates=collector.templates)
 
 
+def load_segments(folder: Path) -> dict[str, SegmentSpec]:
+    """Read `segments/NAME.yaml` of a folder, by name; none without that folder. Each goes with an organisation.
+
+    What a segment says of other segments is not looked at. Raises `InvalidCampaignFiles` with the problems of every
+    file.
+    """
+    organisation = _organisation_beside(folder)
+    place = folder / SEGMENT_FOLDER
+    found: dict[str, SegmentSpec] = {}
+    problems: list[InvalidCampaign] = []
+    for path in _campaign_paths(place) if place.is_dir() else []:
+        try:
+            found[path.stem] = _load_segment(path, organisation)
+        except InvalidCampaignFiles as error:
+            problems += error.problems
+    if problems:
+        raise InvalidCampaignFiles(problems)
+    return found
+
+
+def _load_segment(path: Path, organisation: Organisation | None) -> SegmentSpec:
+    document = _document(path)
+    values = document.value
+    if isinstance(values, dict):
+        values = {"name": path.stem, **({"organisation": organisation.id} if organisation else {}), **values}
+    try:
+        spec = SegmentSpec.model_validate(values)
+    except ValidationError as error:
+        raise _invalid(path, document, error, SEGMENT_FILE_KEYS) from None
+    if spec.name != path.stem:
+        raise _single(f"{path}:{document.line(['name'])}", "its name is not the file's", "Leave 'name:' out")
+    if organisation and spec.organisation != organisation.id:
+        problem = f"organisation '{spec.organisation}' is not the one of {ORGANISATION_FILE}"
+        raise _single(f"{path}:{document.line(['organisation'])}", problem, f"Write {organisation.id}")
+    try:
+        check_sql(spec.audience)
+    except InvalidSegment as error:
+        culprit = f"{path}:{document.line(['audience', 'sql'])}"
+        raise _single(culprit, f"{error.culprit}: {error.problem}", error.fix) from None
+    return spec
+
+
 def load_organisation(path: Path) -> Organisation:
     """Read an `organisation.yaml`. Raises `InvalidCampaignFiles`; culprits are `file:line`."""
     document = _document(path)
@@ -181,7 +225,7 @@ def _mismatches(
         fix = nearest(spec.topic, known) if organisation.topics else "Add 'topics:' to it"
         yield InvalidCampaign(f"{path}:{document.line(['topic'])}", problem, fix)
     try:
-        compile_audience(spec.audience, spec.organisation)
+        check_sql(spec.audience)
     except InvalidSegment as error:
         culprit = f"{path}:{document.line(['audience', 'sql'])}"
         yield InvalidCampaign(culprit, f"{error.culprit}: {error.problem}", error.fix)

@@ -7,10 +7,11 @@ from comms_pipeline import vocabulary
 _AFTER_SENDING = [
     vocabulary.RECONCILIATION,
     vocabulary.OUTCOMES,
-    vocabulary.CAMPAIGN_PERFORMANCE,
-    vocabulary.SEND_FUNNEL,
+    vocabulary.MESSAGE_STATUS,
     vocabulary.REPORT,
 ]
+_MODELS_OF_REPORTS = dg.AssetSelection.tag(vocabulary.REFRESHED_TAG, "after_send")
+_OTHER_MODELS = dg.AssetSelection.tag(vocabulary.REFRESHED_TAG, "after_events")
 MAX_RUNTIME_SECONDS = {"dagster/max_runtime": "14400"}
 
 import_contacts = dg.define_asset_job(
@@ -24,7 +25,8 @@ send_campaign = dg.define_asset_job(
     "send_campaign",
     selection=dg.AssetSelection.assets(
         vocabulary.AUDIENCE, vocabulary.ELIGIBILITY, vocabulary.MESSAGES, vocabulary.DISPATCH, *_AFTER_SENDING
-    ),
+    )
+    | _MODELS_OF_REPORTS,
     description="Plan, send and account for one send (the partition). Running it again sends only what is missing.",
     tags=MAX_RUNTIME_SECONDS,
 )
@@ -35,13 +37,10 @@ load_events = dg.define_asset_job(
         vocabulary.PROVIDER_EVENTS,
         vocabulary.EVENTS,
         vocabulary.MESSAGE_STATUS,
-        vocabulary.ENGAGEMENT,
-        vocabulary.CHANNEL_AFFINITY,
-        vocabulary.SEND_HOURS,
         vocabulary.OUTCOMES,
-        vocabulary.CAMPAIGN_PERFORMANCE,
-        vocabulary.SEND_FUNNEL,
-    ),
+    )
+    | _MODELS_OF_REPORTS
+    | _OTHER_MODELS,
     description="Bring landed webhooks and outcomes into the lake and refresh what follows from them.",
     tags=MAX_RUNTIME_SECONDS,
 )
@@ -53,4 +52,11 @@ refresh_report = dg.define_asset_job(
     tags=MAX_RUNTIME_SECONDS,
 )
 
-ASSET_JOBS = [import_contacts, send_campaign, load_events, refresh_report]
+write_digests = dg.define_asset_job(
+    "write_digests",
+    selection=dg.AssetSelection.assets(vocabulary.WEEKLY_DIGEST),
+    description="Write every organisation's digest of a week.",
+    tags=MAX_RUNTIME_SECONDS,
+)
+
+ASSET_JOBS = [import_contacts, send_campaign, load_events, refresh_report, write_digests]

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from comms_pipeline.jobs import load_events, refresh_report
-from comms_pipeline.ledger import erasure, sends
+from comms_pipeline.jobs import load_events, refresh_report, write_digests
+from comms_pipeline.ledger import sends
 from comms_pipeline.ops.maintenance import maintenance_job
-from comms_pipeline.ops.retention import provider_erasure_job, retention_job
+from comms_pipeline.ops.retention import retention_job
 from comms_pipeline.resources.stores import StoresResource
 
 _RECENT = 200
@@ -41,6 +41,15 @@ def nightly_reports(context: dg.ScheduleEvaluationContext, stores: StoresResourc
             yield dg.RunRequest(run_key=f"{send_id}:{day}", partition_key=send_id)
 
 
+weekly_digests = dg.ScheduleDefinition(
+    name="weekly_digests",
+    job=write_digests,
+    cron_schedule="0 5 * * 1",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Write each organisation's digest of the week that is over: Mondays at 05:00 UTC.",
+)
+
 weekly_maintenance = dg.ScheduleDefinition(
     name="weekly_maintenance",
     job=maintenance_job,
@@ -60,19 +69,4 @@ daily_retention = dg.ScheduleDefinition(
 )
 
 
-@dg.schedule(
-    name="provider_erasures",
-    job=provider_erasure_job,
-    cron_schedule="* * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Have providers erase on their side whom we have erased on ours.",
-)
-def provider_erasures(stores: StoresResource) -> dg.RunRequest | dg.SkipReason:
-    """A run only when something is due."""
-    with stores.ledger() as ledger:
-        _, due = erasure.provider_erasures_waiting(ledger)
-    return dg.RunRequest() if due else dg.SkipReason("no erasure is due")
-
-
-SCHEDULES = [nightly_marts, nightly_reports, weekly_maintenance, daily_retention, provider_erasures]
+SCHEDULES = [nightly_marts, nightly_reports, weekly_digests, weekly_maintenance, daily_retention]

@@ -32,6 +32,7 @@ _POSTGRES = frozenset({"postgresql", "postgres"})
 _MIN_LINK_SECRET_CHARACTERS = 32
 # Key 1 is COMMS_SECRET_KEY; a token keeps its key id in one byte.
 _LINK_KEY_IDS = range(2, 256)
+_WEBHOOK_RATE = Rate(per_second=2000, burst=10_000)
 
 
 def _split(url: str) -> SplitResult | None:
@@ -103,6 +104,22 @@ def _rates(value: object) -> dict[str, Rate]:
             raise ValueError(f"'{entry[:80]}' is no rate; write e.g. sms:twilio=5/50")
         rates[match[1]] = Rate(per_second=float(match[2]), burst=float(match[3]))
     return rates
+
+
+def _webhook_rate(value: object) -> object:
+    """`2000/10000`: requests per second, and how many at once after a quiet time."""
+    if not isinstance(value, str):
+        return value
+    if not value:
+        return _WEBHOOK_RATE
+    match = re.fullmatch(r"\s*([0-9.]{1,12})/([0-9]{1,9})\s*", value)
+    try:
+        rate = Rate(per_second=float(match[1]), burst=float(match[2])) if match else None
+    except ValueError:
+        rate = None
+    if rate is None or rate.per_second <= 0 or rate.burst < 1:
+        raise ValueError(f"'{value[:80]}' is no rate; write e.g. 2000/10000")
+    return rate
 
 
 def _warm_up(value: object) -> dict[str, date]:
@@ -177,9 +194,15 @@ class Settings(BaseSettings):
     sendgrid_webhook_key: str = Field(default="", description="SendGrid's public verification key, base64.")
     resend_api_key: SecretStr = SecretStr("")
     resend_base_url: HttpUrl = "https://api.resend.com"
+    resend_webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="The signing secret of Resend's webhook, `whsec_…`."
+    )
     mailgun_api_key: SecretStr = SecretStr("")
     mailgun_domain: str = Field(default="", description="The sending domain, as Mailgun lists it.")
     mailgun_base_url: HttpUrl = "https://api.mailgun.net"
+    mailgun_webhook_key: SecretStr = Field(
+        default=SecretStr(""), description="Mailgun's HTTP webhook signing key."
+    )
     twilio_account_sid: str = ""
     twilio_auth_token: SecretStr = SecretStr("")
     twilio_base_url: HttpUrl = "https://api.twilio.com"
@@ -211,6 +234,11 @@ class Settings(BaseSettings):
         description="Requests per second and burst by lane, e.g. `sms:twilio=5/50`; the rest as the provider allows.",
     )
 
+    webhook_rate: Annotated[Rate, NoDecode, BeforeValidator(_webhook_rate)] = Field(
+        default=_WEBHOOK_RATE,
+        description="Webhooks per second and burst that one client may post for one provider: `2000/10000`.",
+    )
+
     warm_up: Annotated[dict[str, date], NoDecode, BeforeValidator(_warm_up)] = Field(
         default_factory=dict,
         description="First day of a lane's warm-up, e.g. `email:sendgrid=2026-12-01`; few messages a day from then on.",
@@ -221,6 +249,12 @@ class Settings(BaseSettings):
         description="What a message (of SMS: a segment) costs by lane: `sms:twilio=0.0083 USD, email:smtp=0 EUR`.",
     )
 
+    notify: SecretStr = Field(
+        default=SecretStr(""),
+        description="Who hears of alerts: Apprise addresses, blanks between; `P1=slack://…` only of P1 and graver.",
+    )
+    alerts: Path | None = Field(default=None, description="Your own file of alert rules; see docs/alerts.md.")
+
     @property
     def lake_path(self) -> Path:
         """The folder of the lake's Parquet files."""
@@ -228,7 +262,7 @@ class Settings(BaseSettings):
 
     @property
     def reports_path(self) -> Path:
-        """The folder of the HTML reports."""
+        """The folder of the reports: pages and PDFs."""
         return self.home / "reports"
 
     @property

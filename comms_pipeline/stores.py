@@ -10,6 +10,7 @@ import psycopg
 
 from comms_pipeline.domain.errors import DatabaseUnavailable, InvalidSettings
 from comms_pipeline.domain.tokens import TokenKeys
+from comms_pipeline.lake.confined import LakeSite
 from comms_pipeline.lake.lake import Lake
 from comms_pipeline.ledger import launcher
 from comms_pipeline.ledger.server import Database, Server, connect
@@ -63,6 +64,15 @@ class Stores:
     def lake_read_only(self) -> Lake:
         """The lake for analysts: DuckDB itself refuses to write."""
         return self._lake(is_read_only=True)
+
+    @property
+    def lake_site(self) -> LakeSite:
+        """Where the lake is, for queries that run in a process of their own."""
+        return LakeSite(
+            catalog=self.server.conninfo(Database.CATALOG),
+            data_path=str(self.settings.lake_path),
+            extension_folder=str(self.settings.home / "duckdb_extensions"),
+        )
 
     def _lake(self, *, is_read_only: bool) -> Lake:
         return Lake(

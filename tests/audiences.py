@@ -55,8 +55,12 @@ class Club:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(rows)
+        return self.enrol_file(path, **mapping)
+
+    def enrol_file(self, path: Path, **mapping: Any) -> ImportReport:
+        """Import contacts from a file that is there already."""
         described = {"organisation": self.id, "consent": {"source": "form", "kind": "written"}} | mapping
-        mapped = path.with_suffix(".map.yaml")
+        mapped = self.folder / f"{uuid4().hex}.map.yaml"
         mapped.write_text(json.dumps(described), encoding="utf-8")
         return import_contacts(self.stores, path, mapped)
 
@@ -72,6 +76,8 @@ class Club:
             "channels": ["email"],
             "sender": {"from_email": "club@lakeside.example", "from_name": "The Club"},
             "templates": {"email": {"subject": "News", "html": "news.html"}},
+            # What messages say is compared to the letter.
+            "trap_link": False,
         } | changes
         texts = {"news.html": "<p>Dear {{ name }}, {{ unsubscribe_url }} {{ postal_address }}</p>"}
         for name, text in (texts | (files or {})).items():

@@ -56,7 +56,8 @@ def emptied(server: Server) -> Iterator[Query]:
     """Runs queries on the ledger, which is empty at the start."""
     with connect(server, autocommit=True) as connection:
         connection.execute(
-            "truncate landing, suppression, last_inbound, audit, preference, personal_limit, consent, consent_text"
+            "truncate landing, seen_webhook, suppression, last_inbound, audit, preference, personal_limit, consent,"
+            " consent_text"
         )
         yield lambda statement: connection.execute(statement.encode()).fetchall()
 

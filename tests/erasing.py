@@ -180,7 +180,8 @@ def send_opening(gallery: Gallery) -> None:
     with stores.lake.writer() as writer:
         for name in ("Ada", "Ben"):
             writer.cursor.execute(
-                f"insert into core.engagement select '{gallery.ids[name]}', 1, 1, 1, 0, {now}, 0.5, {now}"
+                f"insert into core.contact_scores by name select '{gallery.ids[name]}' as contact_id, "
+                f"'gallery' as organisation_id, 1 as messages, 0.5 as engagement_score, {now} as computed_at"
             )
             writer.cursor.execute(f"insert into core.send_hours select '{gallery.ids[name]}', 9, 1.0, {now}")
         writer.cursor.execute(

@@ -70,12 +70,14 @@ _TABLES = (
     "suppression",
     "last_inbound",
     "landing",
+    "seen_webhook",
     "preference",
     "personal_limit",
     "consent",
     "frequency_cap",
     "recent_message",
     "audit",
+    "segment_version",
     "organisation",
 )
 
@@ -152,6 +154,11 @@ class SandboxProcess:
             found: dict[str, Any] = json.loads(self._ask("GET", f"/_sandbox/message/{message_id}"))
             return found
         return None
+
+    def owed(self) -> int:
+        """Steps of recipients still to come, or not yet taken by the web app."""
+        told: int = json.loads(self._ask("GET", "/_sandbox/health"))["owed"]
+        return told
 
     def accepted(self, ids: pl.Series) -> dict[str, Accepted]:
         """Those of our ids that were accepted."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from comms_pipeline.audience.sql import RELATIONS
 from comms_pipeline.sqlfiles import named_queries
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,12 @@ DAGSTER_MODULES = [
     *PACKAGE.glob("*.py"),
     *(path for name in ("assets", "ops", "sensors", "resources") for path in PACKAGE.glob(f"{name}/*.py")),
 ]
-SQL_FILES = sorted(path for path in WAREHOUSE.rglob("*.sql") if "-- name: " in path.read_text("utf-8"))
+# Models are found by their folder, not by their names.
+SQL_FILES = sorted(
+    path
+    for path in WAREHOUSE.rglob("*.sql")
+    if "-- name: " in path.read_text("utf-8") and not path.is_relative_to(WAREHOUSE / "lake/models")
+)
 
 # Fails on what an import must not do: reach for the network, or write, or read anything of the installation.
 WATCHED_IMPORT = """
@@ -156,8 +162,8 @@ def texts() -> Iterator[str]:
 
 
 def test_every_named_query_is_used() -> None:
-    # Queries that are put together: `own_` and the name of a relation.
-    patterns = {*texts(), "own_contacts", "own_events", "own_engagement"}
+    # Queries that are put together: `own_` and the name of a relation, `of_` and what an event is asked by.
+    patterns = {*texts(), *(f"own_{name}" for name in RELATIONS), "of_campaign", "of_topic", "of_channel"}
     used = re.compile("|".join(f"(?:{pattern})" for pattern in patterns if len(pattern) < 60))
     unused = [
         f"{path.relative_to(WAREHOUSE)}: {name}"

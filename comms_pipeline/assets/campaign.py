@@ -1,9 +1,10 @@
 """The plan of a send: audience, eligibility, messages. Thin: the stages live in `planning`. Nothing is sent here."""
 
 import dagster as dg
+import polars as pl
 
 from comms_pipeline import vocabulary
-from comms_pipeline.metadata import counts_table, funnel_metadata
+from comms_pipeline.metadata import bars, bullets, counts_table, plan_metadata, story
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.planning import stages
 from comms_pipeline.resources.stores import StoresResource
@@ -24,12 +25,19 @@ def audience(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Ma
     send = stages.context_of(stores, context.partition_key)
     with stages.failing(stores, send.send.send_id):
         count = stages.write_audience(stores, send)
+    organisation_id = send.organisation.organisation_id
+    # However the run was started, it is found by these.
+    context.instance.add_run_tags(context.run_id, {"campaign": send.spec.id, "organisation": organisation_id})
     return dg.MaterializeResult(
         metadata={
+            **story(context.partition_key),
             "dagster/partition_row_count": count,
+            "audience": count,
             "campaign": send.spec.id,
             "campaign_version": send.send.version,
-            "organisation": send.organisation.organisation_id,
+            "organisation": organisation_id,
+            "channels": ", ".join(send.spec.channels),
+            "due_at": dg.MetadataValue.timestamp(send.send.due_at),
         }
     )
 
@@ -52,14 +60,17 @@ def eligibility(context: dg.AssetExecutionContext, stores: StoresResource) -> dg
         decisions = stages.write_decisions(stores, send)
     with stores.lake.reader() as cursor:
         exclusions = stages.exclusions(cursor, send.send.send_id)
+    by_reason = exclusions.group_by("evidence_kind").agg(pl.col("contacts").sum())
+    largest_first = by_reason.sort("contacts", "evidence_kind", descending=[True, False])
     return dg.MaterializeResult(
         metadata={
+            **story(context.partition_key),
+            "exclusions_chart": bars(dict(largest_first.iter_rows()), "Contacts excluded by reason"),
             "dagster/partition_row_count": int(decisions["contacts"].sum()),
             "decisions": counts_table(decisions),
             "compliance_score": check.score,
-            "compliance_findings": dg.MetadataValue.md(
-                "\n".join(f"- {item.rule.id}: {item.found}. {item.rule.fix}" for item in check.failed)
-                or "none"
+            "compliance_findings": bullets(
+                f"{item.rule.id}: {item.found}. {item.rule.fix}" for item in check.failed
             ),
             "exclusions_by_rule": counts_table(exclusions),
         }
@@ -99,11 +110,13 @@ def messages(context: dg.AssetExecutionContext, stores: StoresResource) -> dg.Ma
     is_unique = funnel.messages == funnel.distinct_messages
     return dg.MaterializeResult(
         metadata={
+            **story(context.partition_key),
+            **plan_metadata(funnel),
             "dagster/partition_row_count": funnel.messages,
             "messages_added": planned.messages,
+            "added_by_channel": counts_table(planned.by_channel),
             "missing_values": counts_table(planned.missing),
-            "warnings": dg.MetadataValue.md("\n".join(f"- {each}" for each in planned.warnings) or "none"),
-            **funnel_metadata(funnel),
+            "warnings": bullets(planned.warnings),
         },
         check_results=[
             dg.AssetCheckResult(

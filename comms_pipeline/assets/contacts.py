@@ -7,6 +7,7 @@ import dagster as dg
 from comms_pipeline import vocabulary
 from comms_pipeline.domain.consent import ConsentKind
 from comms_pipeline.loader.contacts import import_contacts
+from comms_pipeline.metadata import bars, rows_table
 from comms_pipeline.resources.stores import StoresResource
 
 
@@ -41,21 +42,23 @@ def contacts(
         consent_kind=ConsentKind(config.consent_kind),
         progress=lambda rows: context.log.info(f"{rows:,} rows read"),
     )
+    rows = {
+        "new or changed": report.written,
+        "unchanged": report.unchanged,
+        "rejected": report.rejected_rows,
+    }
     return dg.MaterializeResult(
         metadata={
+            "import_chart": bars(rows, "What became of the file's rows"),
             "dagster/row_count": report.contacts_after,
             "rows_read": report.rows,
             "contacts_new_or_changed": report.written,
             "contacts_unchanged": report.unchanged,
             "rows_rejected": report.rejected_rows,
-            "rejects": dg.MetadataValue.table(
-                [
-                    dg.TableRecord({"column": column, "reason": reason, "rows": rows})
-                    for column, reason, rows in report.reject_reasons
-                ]
-            )
-            if report.reject_reasons
-            else dg.MetadataValue.text("none"),
+            "rejects": rows_table(
+                {"column": column, "reason": reason, "rows": rows}
+                for column, reason, rows in report.reject_reasons
+            ),
             "import_id": report.import_id,
         }
     )

@@ -6,8 +6,8 @@ from comms_pipeline import vocabulary
 from comms_pipeline.loader.core_events import refresh_events
 from comms_pipeline.loader.events import load_provider_events
 from comms_pipeline.loader.message_status import refresh_message_status
-from comms_pipeline.loader.models import rebuild
 from comms_pipeline.loader.outcomes import load_outcomes
+from comms_pipeline.metadata import bars, rows_table
 from comms_pipeline.resources.stores import StoresResource
 
 
@@ -23,21 +23,21 @@ from comms_pipeline.resources.stores import StoresResource
 def provider_events(stores: StoresResource) -> dg.MaterializeResult:
     """Drain the landing."""
     loaded = load_provider_events(stores)
-    unknown = [
-        dg.TableRecord({"provider": provider, "kind": "unknown", "raw_kind": raw_kind, "events": count})
-        for provider, raw_kind, count in loaded.unknown_kinds
-    ]
-    reasons = [
-        dg.TableRecord({"provider": provider, "reason": reason, "webhooks": count})
-        for (provider, reason), count in loaded.reject_reasons.most_common()
-    ]
+    read = {"webhooks": loaded.webhooks, "events": loaded.events, "rejected": loaded.rejects}
     return dg.MaterializeResult(
         metadata={
+            "loaded_chart": bars(read, "What this run read"),
             "webhooks": loaded.webhooks,
             "events": loaded.events,
             "rejects": loaded.rejects,
-            "unknown_kinds": _table(unknown),
-            "reject_reasons": _table(reasons),
+            "unknown_kinds": rows_table(
+                {"provider": provider, "kind": "unknown", "raw_kind": raw_kind, "events": count}
+                for provider, raw_kind, count in loaded.unknown_kinds
+            ),
+            "reject_reasons": rows_table(
+                {"provider": provider, "reason": reason, "webhooks": count}
+                for (provider, reason), count in loaded.reject_reasons.most_common()
+            ),
         }
     )
 
@@ -52,7 +52,19 @@ def provider_events(stores: StoresResource) -> dg.MaterializeResult:
 )
 def outcomes(stores: StoresResource) -> dg.MaterializeResult:
     """Drain the outcome feed."""
-    return dg.MaterializeResult(metadata={"outcomes_loaded": load_outcomes(stores)})
+    loaded = load_outcomes(stores)
+    with stores.lake.reader() as cursor:
+        states = cursor.execute(
+            "select status, count(*) from core.outcomes group by status order by 2 desc, 1"
+        ).fetchall()
+    return dg.MaterializeResult(
+        metadata={
+            "outcomes_chart": bars(dict(states), "Every attempt by its outcome"),
+            "outcomes_loaded": loaded,
+            "dagster/row_count": sum(count for _, count in states),
+            "outcomes": rows_table({"outcome": status, "attempts": count} for status, count in states),
+        }
+    )
 
 
 @dg.asset(
@@ -64,6 +76,7 @@ def outcomes(stores: StoresResource) -> dg.MaterializeResult:
     group_name=vocabulary.EVENTS_GROUP,
     owners=vocabulary.ANALYSTS,
     kinds=vocabulary.LAKE_KINDS,
+    freshness_policy=vocabulary.EVERY_NIGHT,
     description="Each event once, however often it was told, matched to its message, with a verdict on who did it.",
 )
 def events(stores: StoresResource) -> dg.MaterializeResult:
@@ -76,14 +89,12 @@ def events(stores: StoresResource) -> dg.MaterializeResult:
         ).fetchall()
     return dg.MaterializeResult(
         metadata={
+            "kinds_chart": bars({kind: count for kind, count, _ in kinds}, "Events by kind"),
             "events_added": added,
             "dagster/row_count": sum(count for _, count, _ in kinds),
             "unmatched": sum(unmatched for _, _, unmatched in kinds),
-            "kinds": _table(
-                [
-                    dg.TableRecord({"kind": kind, "events": count, "unmatched": unmatched})
-                    for kind, count, unmatched in kinds
-                ]
+            "kinds": rows_table(
+                {"kind": kind, "events": count, "unmatched": unmatched} for kind, count, unmatched in kinds
             ),
         }
     )
@@ -95,6 +106,7 @@ def events(stores: StoresResource) -> dg.MaterializeResult:
     group_name=vocabulary.EVENTS_GROUP,
     owners=vocabulary.ANALYSTS,
     kinds=vocabulary.LAKE_KINDS,
+    freshness_policy=vocabulary.EVERY_NIGHT,
     description="Where each message stands: the furthest step it made, whatever the order in which steps were told, "
     "and when it made each.",
 )
@@ -107,28 +119,9 @@ def message_status(stores: StoresResource) -> dg.MaterializeResult:
         ).fetchall()
     return dg.MaterializeResult(
         metadata={
+            "statuses_chart": bars(dict(statuses), "Messages by where they stand"),
             "messages_computed": changed,
             "dagster/row_count": sum(count for _, count in statuses),
-            "statuses": _table(
-                [dg.TableRecord({"status": status, "messages": count}) for status, count in statuses]
-            ),
+            "statuses": rows_table({"status": status, "messages": count} for status, count in statuses),
         }
     )
-
-
-@dg.asset(
-    key=vocabulary.ENGAGEMENT,
-    deps=[vocabulary.EVENTS],
-    group_name=vocabulary.EVENTS_GROUP,
-    owners=vocabulary.ANALYSTS,
-    kinds=vocabulary.LAKE_KINDS,
-    description="How much each contact listens (0-1), from what people did, fading with time. Feeds the next plan.",
-)
-def engagement(stores: StoresResource) -> dg.MaterializeResult:
-    """Score every contact that ever got a message."""
-    return dg.MaterializeResult(metadata={"dagster/row_count": rebuild(stores, "core.engagement")})
-
-
-def _table(records: list[dg.TableRecord]) -> dg.MetadataValue:
-    """A metadata table; a word where it is empty, since empty tables show nothing."""
-    return dg.MetadataValue.table(records) if records else dg.MetadataValue.text("none")

@@ -4,6 +4,7 @@ import dagster as dg
 
 from comms_pipeline import vocabulary
 from comms_pipeline.loader.reconciliation import reconcile_books
+from comms_pipeline.metadata import figures, rows_table, story
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.resources.stores import StoresResource
 
@@ -41,13 +42,23 @@ def reconciliation(context: dg.AssetExecutionContext, stores: StoresResource) ->
     ]
     return dg.MaterializeResult(
         metadata={
-            "dagster/partition_row_count": balance.planned,
+            **story(context.partition_key),
+            "is_balanced": balance.is_balanced,
             "is_complete": is_closed,
-            "books": dg.MetadataValue.table(
-                [
-                    dg.TableRecord({"what": what, "who counts": who, "messages": count})
-                    for what, who, count in books
-                ]
+            "books": rows_table(
+                {"what": what, "who counts": who, "messages": count} for what, who, count in books
+            ),
+            "differences": rows_table(
+                {"what does not agree": what, "messages": count}
+                for what, count in balance.differences.items()
+            ),
+            "dagster/partition_row_count": balance.planned,
+            **figures(
+                {
+                    "accepted": balance.accepted,
+                    "confirmed_by_provider": balance.confirmed,
+                    "open_messages": balance.held,
+                }
             ),
         },
         check_results=[

@@ -1,9 +1,9 @@
-"""`comms status` and `comms doctor`: how things stand, and what is wrong. Changes nothing it can avoid."""
+"""How an installation stands, and what is wrong with it (`comms doctor`). Changes nothing it can avoid."""
 
 import stat
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,26 +11,40 @@ import typer
 
 from comms_pipeline.cli.console import out, table
 from comms_pipeline.cli.installation import dagster_home
-from comms_pipeline.cli.opened import open_stores
 from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.ledger import feeds, migrate, operations, sends
 from comms_pipeline.ledger.feeds import Feed
+from comms_pipeline.ledger.operations import QueueRow, Stop
+from comms_pipeline.ledger.sends import Send
 from comms_pipeline.ledger.server import connect
 from comms_pipeline.loader.watermarks import read_watermark
 from comms_pipeline.settings import GENERATED_FILE, load_settings
 from comms_pipeline.stores import Stores, find_server
 
-_SENDS_SHOWN = 20
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How an installation stands. `waiting`: what is not loaded yet, by feed."""
+
+    sends: Sequence[Send]
+    queue: Sequence[QueueRow]
+    stops: Sequence[Stop]
+    waiting: Mapping[str, int]
 
 
-def status() -> None:
-    """The latest sends, the queue, and what waits to be loaded."""
-    stores = open_stores()
+def standing(stores: Stores, limit: int) -> Standing:
+    """The latest sends (at most `limit`), the queue, what is stopped, and what waits to be loaded."""
     with stores.ledger() as ledger, stores.lake.reader() as cursor:
-        latest = sends.sends(ledger, _SENDS_SHOWN)
-        queue = operations.queue(ledger)
-        stops = operations.stops(ledger)
-        waiting = {feed: feeds.waiting(ledger, feed, read_watermark(cursor, feed)) for feed in Feed}
+        return Standing(
+            sends=sends.sends(ledger, limit),
+            queue=operations.queue(ledger),
+            stops=operations.stops(ledger),
+            waiting={str(feed): feeds.waiting(ledger, feed, read_watermark(cursor, feed)) for feed in Feed},
+        )
+
+
+def print_standing(told: Standing) -> None:
+    """The same as tables."""
     table(
         "Sends",
         ["send", "status", "due", "completed"],
@@ -41,19 +55,20 @@ def status() -> None:
                 f"{s.due_at:%Y-%m-%d %H:%M}",
                 f"{s.completed_at:%Y-%m-%d %H:%M}" if s.completed_at else "",
             )
-            for s in latest
+            for s in told.sends
         ],
     )
-    if queue:
+    if told.queue:
         table(
             "Queue",
             ["lane", "status", "batches", "messages", "oldest, seconds"],
-            [(q.lane, q.status, q.batches, q.messages, round(q.oldest_seconds)) for q in queue],
+            [(q.lane, q.status, q.batches, q.messages, round(q.oldest_seconds)) for q in told.queue],
         )
     else:
         out.print("The queue is empty.")
-    for stop in stops:
+    for stop in told.stops:
         out.print(f"Stopped: {stop.scope} since {stop.stopped_at:%Y-%m-%d %H:%M} ({stop.reason})")
+    waiting = told.waiting
     out.print(
         f"Waiting to be loaded: {waiting[Feed.LANDINGS]:,} webhooks, {waiting[Feed.OUTCOMES]:,} outcomes"
     )
@@ -85,7 +100,7 @@ def doctor() -> None:
             )
             for lane in stores.providers.lanes
         ),
-        _Check(name="webhook key", run=lambda: _webhook_key(stores)),
+        *_webhook_checks(stores),
         _Check(name="web app", run=lambda: _answers(f"{settings.public_url}/health"), is_required=False),
     ]
     if settings.sandbox:
@@ -147,10 +162,27 @@ def _lane(stores: Stores, lane: str) -> str:
     return "sandbox" if stores.settings.sandbox else "configured"
 
 
-def _webhook_key(stores: Stores) -> str:
-    if not stores.settings.sendgrid_webhook_key:
+def _webhook_checks(stores: Stores) -> list[_Check]:
+    """Without its key a receiver refuses every event; it matters for the providers that are in use."""
+    settings, providers = stores.settings, stores.providers
+    keys = [
+        ("sendgrid", "COMMS_SENDGRID_WEBHOOK_KEY", settings.sendgrid_webhook_key),
+        ("resend", "COMMS_RESEND_WEBHOOK_SECRET", settings.resend_webhook_secret.get_secret_value()),
+        ("mailgun", "COMMS_MAILGUN_WEBHOOK_KEY", settings.mailgun_webhook_key.get_secret_value()),
+    ]
+    return [
+        _Check(name=f"webhooks {provider}", run=partial(_webhook_key, provider, variable, key))
+        for provider, variable, key in keys
+        if providers.is_configured(f"email:{provider}")
+    ]
+
+
+def _webhook_key(provider: str, variable: str, key: str) -> str:
+    if not key:
         raise CommsError(
-            "COMMS_SENDGRID_WEBHOOK_KEY", "it is not set", "Copy it from SendGrid's Signed Event Webhook"
+            variable,
+            f"it is not set, so that no event of {provider}'s is taken",
+            "Copy it from the settings of the webhook there",
         )
     return "set"
 

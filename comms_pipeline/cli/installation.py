@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from base64 import b64encode
 from pathlib import Path
 
 import yaml
@@ -44,6 +45,8 @@ def prepare_home(settings: Settings) -> Settings:
             "SECRET_KEY": secrets.token_urlsafe(32),
             "SENDGRID_API_KEY": f"{SANDBOX_KEY_PREFIX}{secrets.token_urlsafe(24)}",
             "SENDGRID_WEBHOOK_KEY": public_key,
+            "RESEND_WEBHOOK_SECRET": f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
+            "MAILGUN_WEBHOOK_KEY": secrets.token_hex(16),
             "TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}",
             "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
             "TWILIO_FROM": SANDBOX_SENDER,

@@ -35,16 +35,17 @@ def export(
     actor: Actor = None,
 ) -> None:
     """Write everything kept about a person: one JSON document and a CSV file per table."""
+    from comms_pipeline.people import unknown_person
     from comms_pipeline.privacy.export import collect, write
     from comms_pipeline.privacy.home_files import exports_folder
-    from comms_pipeline.privacy.people import find_contact, unknown_contact
+    from comms_pipeline.privacy.people import find_contact
 
     stores = open_stores()
     found = find_contact(
         stores, contact, organisation=organisation, actor=actor or getpass.getuser(), purpose="export"
     )
     if found is None:
-        raise unknown_contact(organisation)
+        raise unknown_person(organisation)
     now = stores.now()
     name = f"{found.contact_id}-{now:%Y%m%dT%H%M%S}.zip"
     path = path or exports_folder(stores.settings) / name
@@ -61,14 +62,15 @@ def erase(
     actor: Actor = None,
 ) -> None:
     """Erase a person from every store and prove it. There is no way back. Fails if anything is left."""
+    from comms_pipeline.people import Asked, unknown_person
     from comms_pipeline.privacy.erase import erase as run
-    from comms_pipeline.privacy.people import Asked, find_contact, unknown_contact
+    from comms_pipeline.privacy.people import find_contact
 
     stores = open_stores()
     who = actor or getpass.getuser()
     found = find_contact(stores, contact, organisation=organisation, actor=who, purpose="erase")
     if found is None and not Asked.read(contact).is_address:
-        raise unknown_contact(organisation)
+        raise unknown_person(organisation)
     name = f"contact {found.contact_id} of {found.organisation_id}" if found else "an address no contact has"
     if not yes:
         typer.confirm(f"Erase {name} from every store? There is no way back.", abort=True)

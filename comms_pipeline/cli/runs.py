@@ -18,6 +18,10 @@ from comms_pipeline.stores import Stores
 # The command prints its own progress; the run's events are in the UI all the same.
 _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
+# By these Dagster's timeline and job pages find a run; `workspace.yaml` names the location.
+_LOCATION_TAG = ".dagster/repository"
+_LOCATION = "__repository__@comms_pipeline"
+
 
 class RunFailed(CommsError):
     """A run did not succeed; the culprit is its job, the problem its first cause."""
@@ -50,7 +54,11 @@ class Runs:
             instance=self._instance,
             partition_key=send_id,
             run_config={**_QUIET, **(config or {})},
-            tags={HOST_TAG: socket.gethostname(), **({"send": send_id} if send_id else {})},
+            tags={
+                HOST_TAG: socket.gethostname(),
+                _LOCATION_TAG: _LOCATION,
+                **({"send": send_id} if send_id else {}),
+            },
             raise_on_error=False,
         )
         if not result.success:

@@ -159,6 +159,8 @@ def sandbox() -> None:
         resend_api_key=settings.resend_api_key.get_secret_value(),
         mailgun_api_key=settings.mailgun_api_key.get_secret_value(),
         mailgun_domain=settings.mailgun_domain,
+        resend_webhook_secret=settings.resend_webhook_secret.get_secret_value(),
+        mailgun_webhook_key=settings.mailgun_webhook_key.get_secret_value(),
         event_delay_seconds=settings.sandbox_delay_seconds,
     )
     uvicorn.run(
@@ -183,6 +185,20 @@ def daemon() -> None:
     """Run Dagster's daemon: sensors, schedules, the run queue."""
     _dagster_environment()
     _replace_process("dagster-daemon", "run", "--log-level", "warning")
+
+
+def loader() -> None:
+    """Bring what lands into the lake within seconds, as far as where each message stands."""
+    import signal
+    from threading import Event
+
+    from comms_pipeline.loader.following import follow
+
+    stores, stopped = Stores(prepare_home(load_settings())), Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    follow(stores, stopped)
+    stores.lake.close()
 
 
 def _dagster_environment() -> Settings:

@@ -28,6 +28,7 @@ from comms_pipeline.domain.campaign_templates import (
     WhatsAppTemplates,
     overlaid,
 )
+from comms_pipeline.domain.experiment import HOLDOUT, Experiment
 from comms_pipeline.domain.fields import EmailAddress, Language, SingleLine, Slug, SmsFrom
 from comms_pipeline.domain.message import GENERAL_TOPIC, Channel, MessageClass
 from comms_pipeline.domain.schedule import SCHEDULE_KEYS, Schedule
@@ -103,9 +104,13 @@ class CampaignSpec(Strict):
     variants: tuple[Variant, ...] = ()
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the contacts who get nothing, to compare with."""
+    experiment: Experiment = Experiment()
+    """How a test of `variants`, or against the holdout, is assigned and read."""
     channel_choice: ChannelChoice = ChannelChoice.ADAPTIVE
     send_time: SendTime | None = None
     tracking: Tracking = Tracking.PROVIDER
+    trap_link: StrictBool = True
+    """Whether tracked e-mails carry a link that no person sees: who follows it is a machine."""
     fallbacks: Mapping[FieldPath, Fallback] = {}
     schedule: Schedule | None = None
     hours: SendingHours | None = None
@@ -176,6 +181,8 @@ class CampaignSpec(Strict):
     def _distinct_and_whole(cls, value: tuple[Variant, ...], info: ValidationInfo) -> tuple[Variant, ...]:
         if len({variant.name for variant in value}) < len(value):
             raise fault("two variants have the same name", "Give each variant its own name")
+        if HOLDOUT in {variant.name for variant in value}:
+            raise fault(f"'{HOLDOUT}' is no name for a variant", "Choose another; it means who gets nothing")
         translations: Translations = info.data.get("translations", {})
         for variant in value:
             culprit = f"variant '{variant.name}'"
@@ -206,6 +213,13 @@ class CampaignSpec(Strict):
                 f"a holdout would keep {message_class} messages from some contacts",
                 "Remove 'holdout:'; only marketing may be withheld",
             )
+        return value
+
+    @field_validator("experiment")
+    @classmethod
+    def _compares_what_there_is(cls, value: Experiment, info: ValidationInfo) -> Experiment:
+        if {"variants", "holdout"} <= info.data.keys():
+            value.require_fit([variant.name for variant in info.data["variants"]], info.data["holdout"])
         return value
 
     def as_json(self) -> dict[str, Any]:
@@ -267,6 +281,7 @@ CAMPAIGN_KEYS: KnownKeys = {
     "sms": keys_of(SmsTemplates),
     "whatsapp": keys_of(WhatsAppTemplates),
     "variants": keys_of(Variant),
+    "experiment": keys_of(Experiment),
     "translations": keys_of(TemplateOverrides),
     "send_time": keys_of(SendTime),
     "hours": keys_of(SendingHours),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import dagster as dg
+import polars as pl
 
 from comms_pipeline import vocabulary
 from comms_pipeline.dispatch import send as dispatch
@@ -17,7 +18,7 @@ from comms_pipeline.ledger import batches, sends
 from comms_pipeline.ledger.sends import Send
 from comms_pipeline.loader.outcomes import load_outcomes
 from comms_pipeline.loader.reconciliation import heard_of
-from comms_pipeline.metadata import funnel_metadata
+from comms_pipeline.metadata import funnel_metadata, rows_table, story
 from comms_pipeline.partitions import SENDS
 from comms_pipeline.planning import stages
 from comms_pipeline.resources.stores import StoresResource
@@ -58,8 +59,8 @@ def _not_sent(send: Send) -> dg.Failure:
 
 
 @dg.op(pool=vocabulary.LANE_POOL, description="Sends what is due in one lane: claim, mark, call, record.")
-def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str) -> dict[str, int]:
-    """Messages by outcome of this run of the lane."""
+def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str) -> dict[str, dict[str, int]]:
+    """What this run of the lane did, by the lane's name: milliseconds, batches, and messages by outcome."""
     reporter = _ProgressLog(context)
     started = time.monotonic()
     try:
@@ -73,6 +74,7 @@ def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str)
         )
     except CommsError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+    seconds = round(time.monotonic() - started, 3)
     with stores.ledger() as ledger:
         left = batches.progress(ledger, context.partition_key, lane)
     context.add_output_metadata(
@@ -81,20 +83,31 @@ def send_lane(context: dg.OpExecutionContext, stores: StoresResource, lane: str)
             "lane": report.lane,
             "batches": report.batches,
             **report.counts,
-            "messages_per_second": round(sum(report.counts.values()) / (time.monotonic() - started), 1),
+            "seconds": seconds,
+            "messages_per_second": _rate(sum(report.counts.values()), seconds),
             "waiting": left.waiting,
             "in_flight_elsewhere": left.in_flight,
             "in_doubt": left.in_doubt,
             "last_error": report.last_error or "none",
         }
     )
-    return report.counts
+    return {report.lane: {"milliseconds": round(seconds * 1000), "batches": report.batches, **report.counts}}
 
 
-@dg.op(description="Asks providers about what is in doubt and loads outcomes into the lake.")
+def _rate(messages: float, seconds: float) -> float:
+    return round(messages / max(seconds, 0.001), 1)
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    description="Asks providers about what is in doubt and loads outcomes into the lake.",
+)
 def settle(
-    context: dg.OpExecutionContext, config: SettleConfig, stores: StoresResource, lanes: list[dict[str, int]]
-) -> dg.Output[dict[str, int]]:
+    context: dg.OpExecutionContext,
+    config: SettleConfig,
+    stores: StoresResource,
+    lanes: list[dict[str, dict[str, int]]],
+) -> dg.Output[None]:
     """Every message's account of this send, counted in the lake."""
     send_id = context.partition_key
     settlement = dispatch.settle(
@@ -115,15 +128,32 @@ def settle(
         f"settled after {len(lanes)} lanes; {left.waiting:,} wait, {left.in_doubt:,} are in doubt"
     )
     return dg.Output(
-        {"accepted": funnel.accepted, "refused": funnel.refused, "unknown": funnel.unknown},
+        None,
         metadata={
+            **story(send_id),
+            **funnel_metadata(funnel),
+            **_speed(lanes),
             "dagster/partition_row_count": funnel.messages,
             "reconciled_accepted": settlement.reconciled.accepted,
             "reconciled_released": settlement.reconciled.released,
             "still_unknown": settlement.reconciled.still_unknown,
-            **funnel_metadata(funnel),
         },
     )
+
+
+def _speed(lanes: list[dict[str, dict[str, int]]]) -> dict[str, dg.MetadataValue]:
+    """What the lanes of this run did; nothing in a run that found nothing to send."""
+    done = [{"lane": name, **told} for lane in lanes for name, told in lane.items()]
+    if not done:
+        return {"lanes": rows_table([])}
+    frame = pl.DataFrame(done, infer_schema_length=None).fill_null(0)
+    messages = int(frame.drop("lane", "milliseconds", "batches").sum_horizontal().sum())
+    seconds = int(frame["milliseconds"].sum()) / 1000
+    return {
+        "messages_per_second": dg.MetadataValue.float(_rate(messages, seconds)),
+        "sending_seconds": dg.MetadataValue.float(seconds),
+        "lanes": rows_table(frame.to_dicts()),
+    }
 
 
 @dg.graph_asset(
@@ -136,10 +166,9 @@ def settle(
     description="The sending itself. Claims batches in the ledger, marks them, calls the provider, records the "
     "outcome. Running it again sends only what was surely not sent.",
 )
-def dispatch_asset(messages: None) -> dict[str, int]:
+def dispatch_asset(messages: None) -> None:
     """enqueue → lanes → settle."""
-    settled: dict[str, int] = settle(enqueue(messages).map(send_lane).collect())
-    return settled
+    return settle(enqueue(messages).map(send_lane).collect())  # type: ignore[no-any-return]
 
 
 class _ProgressLog:

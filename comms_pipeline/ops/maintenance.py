@@ -3,7 +3,7 @@
 import dagster as dg
 
 from comms_pipeline.lake.maintain import maintain
-from comms_pipeline.ledger import caps, feeds, limits, operations, windows
+from comms_pipeline.ledger import caps, feeds, limits, notices, operations, webhooks, windows
 from comms_pipeline.ledger.feeds import Feed
 from comms_pipeline.loader.watermarks import read_watermark
 from comms_pipeline.resources.stores import StoresResource
@@ -31,8 +31,10 @@ def tidy_stores(context: dg.OpExecutionContext, config: MaintenanceConfig, store
                 ledger, keep_days=config.keep_days, keep_dead_days=config.keep_dead_days
             )
             deleted["inbound"] = windows.purge(ledger)
+            deleted["webhook_ids"] = webhooks.purge(ledger)
             deleted["quota_periods"] = limits.purge(ledger)
             deleted["recent_messages"] = caps.purge(ledger)
+            deleted["notices"] = notices.forget(ledger, days=config.keep_dead_days)
     maintain(stores.lake, now=stores.now())
     context.add_output_metadata(
         {

@@ -28,6 +28,12 @@ _HIDDEN = (
 # Characters that take room and show nothing, so that no inbox goes on with the words of the page.
 _PADDING = "&#847;&zwnj;&nbsp;" * 60
 _PIXEL = '<img src="{address}" width="1" height="1" alt="" style="display:block;border:0;">'
+# Hidden from eyes, screen readers and the Tab key; what follows it reads the page as text. No provider may make a
+# tracked link of it: SendGrid's and Mailgun's attributes for that.
+_TRAP = (
+    '<a href="{address}" rel="nofollow" aria-hidden="true" tabindex="-1" clicktracking="off" disable-tracking="true" '
+    'style="display:none;max-height:0;overflow:hidden;mso-hide:all;"></a>'
+)
 _CLICKABLE = frozenset({"a", "area"})
 _HEAD_END = re.compile(r"</head\s*>|<!doctype[^>]*>", re.IGNORECASE)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
@@ -40,12 +46,14 @@ class _Finished:
     """The parts of a group when they are done, and the slots they need beyond those there were.
 
     `texts`: slot of the text part → slot of the HTML it says in plain text. `clicks`: slot → where it leads to.
+    `open_slot` is the pixel's, `trap_slot` the hidden link's.
     """
 
     parts: _Parts
     texts: Mapping[int, int]
     clicks: Mapping[int, str]
     open_slot: int | None
+    trap_slot: int | None
     faults: tuple[str, ...]
 
 
@@ -53,10 +61,12 @@ class _Finished:
 class Bodies:
     """Finishes the groups of one compiled e-mail and remembers each skeleton.
 
-    `tracking` signs links and pixel where we note opens and clicks ourselves; None leaves links as they are.
+    `tracking` signs links and pixel where we note opens and clicks ourselves; None leaves links as they are. `trap`
+    signs the link that tells machines from people; None leaves it out.
     """
 
     tracking: Links | None = None
+    trap: Links | None = None
     _done: dict[tuple[object, ...], _Finished] = field(default_factory=dict)
 
     def finish(self, group: RenderedGroup, recipients: pl.DataFrame) -> RenderedGroup:
@@ -103,28 +113,33 @@ class Bodies:
             text, texts = _renumbered(marks.skeleton(plain_text(page)), numbers)
         if preheader := marks.text(parts.get(PREHEADER, ())).strip():
             page = _begun_with(page, _HIDDEN.format(text=preheader + _PADDING))
-        clicks, open_slot = dict[int, str](), None
+        clicks, open_slot, trap_slot = dict[int, str](), None, None
         if self.tracking is not None:
             page, clicks = _with_click_slots(page, marks, numbers, self.tracking.public_url)
             open_slot = next(numbers)
             page = _ended_with(page, _PIXEL.format(address=marks.mark(open_slot)))
+        if self.trap is not None:
+            trap_slot = next(numbers)
+            page = _ended_with(page, _TRAP.format(address=marks.mark(trap_slot)))
         kept = {part: skeleton for part, skeleton in parts.items() if part != PREHEADER}
         return _Finished(
             parts={**kept, "html": marks.skeleton(page), "text": text},
             texts=texts,
             clicks=clicks,
             open_slot=open_slot,
+            trap_slot=trap_slot,
             faults=faults,
         )
 
     def _tracking_columns(self, finished: _Finished, recipients: pl.DataFrame) -> dict[int, pl.Series]:
-        if self.tracking is None:
-            return {}
-        columns = {
-            slot: self.tracking.click_urls(recipients, target) for slot, target in finished.clicks.items()
-        }
-        if finished.open_slot is not None:
-            columns[finished.open_slot] = self.tracking.open_urls(recipients)
+        columns: dict[int, pl.Series] = {}
+        if self.tracking is not None:
+            for slot, target in finished.clicks.items():
+                columns[slot] = self.tracking.click_urls(recipients, target)
+            if finished.open_slot is not None:
+                columns[finished.open_slot] = self.tracking.open_urls(recipients)
+        if self.trap is not None and finished.trap_slot is not None:
+            columns[finished.trap_slot] = self.trap.trap_urls(recipients)
         return columns
 
 

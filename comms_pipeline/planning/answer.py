@@ -19,7 +19,7 @@ def answer_of(facts: Facts, organisation_id: str) -> str:
     who = f"Contact {facts.person.contact_id}"
     if facts.journeys:
         # One message per contact and send; of several, the one that got furthest is what matters.
-        return f"{who} {max(map(_fate, facts.journeys))[1]}."
+        return f"{who} {max(map(fate, facts.journeys))[1]}."
     return f"{who} {_why_no_message(facts, organisation_id)}."
 
 
@@ -68,7 +68,7 @@ def _why_excluded(excluded: Sequence[Decision]) -> str:
     return "; ".join(reasons)
 
 
-def _fate(journey: Journey) -> tuple[int, str]:
+def fate(journey: Journey) -> tuple[int, str]:
     """What became of a message, in words after "Contact …"; the higher number has got further."""
     channel, place = journey.planned.channel, journey.place
     last = journey.outcomes[-1] if journey.outcomes else None

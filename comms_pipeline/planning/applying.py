@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from comms_pipeline.campaign_files import CampaignFile, load_folder
+from comms_pipeline.campaign_files import CampaignFile, load_folder, load_segments
 from comms_pipeline.domain.campaign import digest
 from comms_pipeline.domain.errors import InvalidCampaign, NotFound, TemplateError
 from comms_pipeline.domain.organisation import Organisation
@@ -14,6 +14,7 @@ from comms_pipeline.domain.schedule import Once
 from comms_pipeline.domain.tiers import TIER_LIMITS, Tier
 from comms_pipeline.ledger import caps, limits, sends
 from comms_pipeline.planning.occurrences import send_id_of
+from comms_pipeline.planning.segments import put_segments, require_saved
 from comms_pipeline.planning.templates import TemplateProblems, compile_campaign
 from comms_pipeline.stores import Stores
 
@@ -29,19 +30,21 @@ class Applied:
 
 
 def apply_folder(stores: Stores, folder: Path) -> list[Applied]:
-    """Load, compile and store every campaign of a folder, all or none.
+    """Load, compile and store every campaign of a folder, and its saved segments first, all or none.
 
     A campaign with a time of its own gets its send. Raises `InvalidCampaignFiles` or `TemplateProblems` with the
     problems of every campaign.
     """
-    loaded = load_folder(folder)
+    loaded, saved = load_folder(folder), load_segments(folder)
     _require_compiling(loaded.campaigns)
     applied = []
     with stores.ledger() as ledger, ledger.transaction():
         if loaded.organisation is not None:
             _put_organisation(ledger, loaded.organisation)
+        put_segments(ledger, saved, actor="apply")
         for campaign in loaded.campaigns:
             spec = campaign.spec
+            require_saved(ledger, spec.organisation, spec.audience)
             version, is_new = sends.apply_campaign(
                 ledger,
                 campaign_id=spec.id,

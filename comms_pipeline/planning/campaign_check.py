@@ -47,7 +47,7 @@ def check_campaign(
         context = campaign
     with stores.lake.reader() as cursor:
         if isinstance(campaign, str):
-            audience = matching_contacts(cursor, context.spec).select("contact_id")
+            audience = matching_contacts(cursor, stores, context)
         else:
             parameters = {"send_id": context.send.send_id}
             audience = cursor.execute(named_queries(QUERIES)["audience_of_send"], parameters).pl()

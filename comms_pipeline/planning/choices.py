@@ -4,7 +4,7 @@ A choice by chance never drifts: it is a position between 0 and 1 that follows f
 whoever else is in the audience.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -12,6 +12,8 @@ import polars as pl
 
 from comms_pipeline.domain.campaign import ChannelChoice
 from comms_pipeline.domain.campaign_templates import Variant
+from comms_pipeline.domain.errors import CommsError
+from comms_pipeline.domain.experiment import HOLDOUT
 from comms_pipeline.domain.fields import normal_language
 from comms_pipeline.domain.message import Channel
 
@@ -27,6 +29,10 @@ UNTOLD_AFFINITY = 0.2
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _LAST_SHIFT = 31
 _POSITION_BITS = 53
+
+
+class Unassigned(CommsError):
+    """Contacts are in no arm of an experiment that was assigned elsewhere; nothing was planned for anybody."""
 
 
 class Purpose(StrEnum):
@@ -90,6 +96,29 @@ def variant_column(contact_ids: pl.Series, campaign_id: str, variants: Sequence[
         choice = pl.when(pl.col("position") < bound).then(pl.lit(variant.name)).otherwise(choice)
     drawn = positions(contact_ids, campaign_id, Purpose.VARIANT)
     return drawn.to_frame("position").select(variant=choice)["variant"]
+
+
+def is_assigned_holdout(assigned: pl.Series, arms: Mapping[str, str]) -> pl.Series:
+    """Whether each contact is held out by an assignment made elsewhere: `assigned` are values of its attribute."""
+    return assigned.is_in([value for value, arm in arms.items() if arm == HOLDOUT]).fill_null(False)
+
+
+def assigned_variant_column(assigned: pl.Series, arms: Mapping[str, str], campaign_id: str) -> pl.Series:
+    """The variant for each value of `assigned`. Raises `Unassigned` for contacts whose value leads to none.
+
+    Drawing an arm for them would mix two experiments, and leaving them out in silence would lose them.
+    """
+    variants = {value: arm for value, arm in arms.items() if arm != HOLDOUT}
+    chosen = assigned.replace_strict(
+        list(variants), list(variants.values()), default=None, return_dtype=pl.String
+    )
+    if lost := chosen.null_count():
+        raise Unassigned(
+            f"campaign {campaign_id}",
+            f"at least {lost:,} contacts of its audience are in no arm of the experiment",
+            "Add their values under experiment: arms:, or narrow the audience to those it names",
+        )
+    return chosen.alias("variant")
 
 
 def channel_column(

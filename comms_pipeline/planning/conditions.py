@@ -5,8 +5,14 @@ from dataclasses import dataclass
 
 import duckdb
 
-from comms_pipeline.audience.definition import comparisons_of, compile_audience, invalid_segment
-from comms_pipeline.domain.campaign import CampaignSpec
+from comms_pipeline.audience.definition import comparisons_of, compile_audience
+from comms_pipeline.domain.behaviour import (
+    Happened,
+    OfAudienceType,
+    OnList,
+    ScoreBetween,
+    SegmentReference,
+)
 from comms_pipeline.domain.event import without_addresses
 from comms_pipeline.domain.segment import (
     WITHOUT_VALUE,
@@ -20,7 +26,10 @@ from comms_pipeline.domain.segment import (
     Sql,
     Value,
 )
+from comms_pipeline.planning.audience import ask
+from comms_pipeline.planning.context import SendContext
 from comms_pipeline.sqlfiles import named_queries
+from comms_pipeline.stores import Stores
 
 _LIST_SHOWN = 5
 
@@ -41,38 +50,33 @@ class Condition:
         return f"{self.words}{lacking}"
 
 
-def conditions_of(cursor: duckdb.DuckDBPyConnection, spec: CampaignSpec, contact_id: str) -> list[Condition]:
+def conditions_of(
+    cursor: duckdb.DuckDBPyConnection, stores: Stores, context: SendContext, contact_id: str
+) -> list[Condition]:
     """The outermost conditions of a campaign's audience, each asked for this contact as it is now.
 
-    SQL is one condition. Raises `InvalidSegment` when it does not run.
+    SQL is one condition, and so is a saved segment. Raises `InvalidSegment` when one does not run.
     """
-    audience = spec.audience
+
+    def is_met(part: Audience) -> bool:
+        query = compile_audience(part, context.spec.organisation, saved=context.segments, now=stores.now())
+        among = named_queries("lake/queries/story.sql")["is_among"]
+        return bool(ask(cursor, stores, query, among, {"contact_id": contact_id}).item())
+
+    audience = context.spec.audience
     parts: tuple[Audience, ...] = audience.all if isinstance(audience, AllOf) else (audience,)
     return [
         Condition(
             words=in_words(part),
-            is_met=_is_met(cursor, part, spec.organisation, contact_id),
+            is_met=is_met(part),
             lacks=tuple(
                 name
                 for name in dict.fromkeys(_fields(part))
-                if not _is_met(
-                    cursor, Comparison(field=name, op=Operator.IS_SET), spec.organisation, contact_id
-                )
+                if not is_met(Comparison(field=name, op=Operator.IS_SET))
             ),
         )
         for part in parts
     ]
-
-
-def _is_met(cursor: duckdb.DuckDBPyConnection, part: Audience, organisation_id: str, contact_id: str) -> bool:
-    query = compile_audience(part, organisation_id)
-    # The compiled query is a whole SELECT; only its one column is looked at.
-    only = named_queries("lake/queries/story.sql")["is_among"].format(audience=query.sql)
-    try:
-        row = cursor.execute(only, {**query.parameters, "contact_id": contact_id}).fetchone()
-    except duckdb.Error as error:
-        raise invalid_segment(error) from None
-    return bool(row and row[0])
 
 
 def _fields(part: Audience) -> Iterator[str]:
@@ -93,8 +97,44 @@ def in_words(part: Audience) -> str:
             return f"any of ({'; '.join(map(in_words, part.any))})"
         case Not():
             return f"not ({in_words(part.condition)})"
+        case Happened():
+            return _happened(part)
+        case ScoreBetween():
+            return f"{part.score} between {part.between[0]:g} and {part.between[1]:g}"
+        case OfAudienceType():
+            bounds = (part.intent_score_min, part.intent_score_max)
+            lowest, highest = (f"{each:g}" if each is not None else "" for each in bounds)
+            intent = f", intent score {lowest}..{highest}" if lowest or highest else ""
+            return f"audience type {part.audience_type}{intent}"
+        case OnList():
+            return without_addresses(f"on the list {part.list}")
+        case SegmentReference():
+            return f"in the segment {part.segment}"
         case Comparison():
             return without_addresses(f"{part.field} {part.op} {_shown(part.value)}".rstrip())
+
+
+def _happened(part: Happened) -> str:
+    lowest, highest = part.count.lowest, part.count.highest
+    if highest is None:
+        often = f"at least {lowest} times"
+    elif lowest == highest:
+        often = f"exactly {lowest} times" if lowest else "never"
+    else:
+        often = f"{lowest} to {highest} times"
+    details = {
+        "in the last days": part.within_days,
+        "since": part.since and f"{part.since:%Y-%m-%d %H:%M}",
+        "before": part.before and f"{part.before:%Y-%m-%d %H:%M}",
+        "campaign": part.campaign,
+        "topic": part.topic,
+        "channel": part.channel,
+        "worth at least": part.value_at_least,
+        "currency": part.currency,
+        "machines": "too" if part.count_machines else None,
+    }
+    said = [f"{name} {value}" for name, value in details.items() if value is not None]
+    return ", ".join([f"{part.event} {often}", *said])
 
 
 def _shown(value: Value) -> str:

@@ -1,25 +1,28 @@
 """A send with everything its plan depends on, loaded once. Values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import psycopg
 
+from comms_pipeline.audience.references import SavedSegment, references_of
 from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.ledger import sends
 from comms_pipeline.ledger.sends import CampaignVersion, Organisation, Send
 from comms_pipeline.planning.occurrences import send_id_of
+from comms_pipeline.planning.saved import saved_segments
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendContext:
-    """A send, the campaign version it runs, and who sends."""
+    """A send, the campaign version it runs, and who sends. `segments`: those saved for its audience to name."""
 
     send: Send
     spec: CampaignSpec
     organisation: Organisation
     templates: Mapping[str, str]
+    segments: Mapping[str, SavedSegment] = field(default_factory=dict)
 
     @property
     def postal_address(self) -> str:
@@ -35,11 +38,14 @@ def load_send(connection: psycopg.Connection, send_id: str) -> SendContext:
 
 def of_campaign(connection: psycopg.Connection, send: Send, campaign: CampaignVersion) -> SendContext:
     """A send of a stored campaign version."""
+    spec = CampaignSpec.model_validate(campaign.spec)
+    organisation_id = campaign.organisation_id
     return SendContext(
         send=send,
-        spec=CampaignSpec.model_validate(campaign.spec),
-        organisation=sends.get_organisation(connection, campaign.organisation_id),
+        spec=spec,
+        organisation=sends.get_organisation(connection, organisation_id),
         templates=campaign.templates,
+        segments=saved_segments(connection, organisation_id) if references_of(spec.audience) else {},
     )
 
 

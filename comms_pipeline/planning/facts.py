@@ -13,10 +13,11 @@ import psycopg
 
 from comms_pipeline.compliance.places import places
 from comms_pipeline.domain.addresses import address_keys
+from comms_pipeline.domain.campaign import CampaignSpec
 from comms_pipeline.domain.message import Channel, MessageClass
 from comms_pipeline.ledger import do_not_call, suppressions
 from comms_pipeline.planning.audience import QUERIES
-from comms_pipeline.planning.choices import is_held_out
+from comms_pipeline.planning.choices import is_assigned_holdout, is_held_out
 from comms_pipeline.planning.context import SendContext
 from comms_pipeline.planning.holders import ADDRESS_COLUMN, holders
 from comms_pipeline.planning.said import Said
@@ -65,13 +66,14 @@ class Facts:
             "since": self._at - LONGEST_CAP,
             "is_capped": spec.message_class is MessageClass.MARKETING,
             "date_off": _json_path(date_off) if date_off else "$",
+            "assigned_by": assigned_by(spec),
         }
         reader = self._cursor.execute(
             named_queries(QUERIES)["eligibility_facts"], parameters
         ).to_arrow_reader(SLICE)
         for batch in reader:
             part = pl.DataFrame(pl.from_arrow(batch))
-            held_out = is_held_out(part["contact_id"], spec.id, spec.holdout)
+            held_out = _held_out(part, spec)
             yield part.with_columns(
                 places(part.select("time_zone", "country", "region", "postcode", "phone")),
                 holdout=pl.when(pl.lit(held_out)).then(pl.lit(f"{spec.holdout * 100:g} %")),
@@ -151,6 +153,19 @@ _LIMITS: Mapping[str, Any] = {
     "quiet_until": pl.Int16,
     "weekly_cap": pl.Int16,
 }
+
+
+def assigned_by(spec: CampaignSpec) -> str | None:
+    """The JSON pointer of the attribute that holds contacts' arms; None where arms are drawn."""
+    # Field names hold neither '/' nor '~', so nothing needs escaping.
+    name = spec.experiment.assign_by
+    return None if name is None else "/" + name.replace(".", "/")
+
+
+def _held_out(contacts: pl.DataFrame, spec: CampaignSpec) -> pl.Series:
+    if spec.experiment.assign_by is not None:
+        return is_assigned_holdout(contacts["assigned"], spec.experiment.arms)
+    return is_held_out(contacts["contact_id"], spec.id, spec.holdout)
 
 
 def _with_greatest(

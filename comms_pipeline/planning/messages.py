@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 import duckdb
 import polars as pl
 
-from comms_pipeline.domain.campaign import ChannelChoice
+from comms_pipeline.domain.campaign import CampaignSpec, ChannelChoice
 from comms_pipeline.domain.hours import first_open_column
 from comms_pipeline.domain.message import Channel, message_ids
+from comms_pipeline.domain.prices import Price
 from comms_pipeline.domain.schedule import Recurring
 from comms_pipeline.domain.sms import segments_expr
 from comms_pipeline.personalization.scores import score
@@ -19,11 +20,14 @@ from comms_pipeline.personalization.send_times import due_times
 from comms_pipeline.planning.audience import QUERIES
 from comms_pipeline.planning.choices import (
     ENOUGH_MESSAGES,
+    assigned_variant_column,
     channel_column,
     language_column,
     variant_column,
 )
 from comms_pipeline.planning.context import SendContext
+from comms_pipeline.planning.costs import cost_columns
+from comms_pipeline.planning.facts import assigned_by
 from comms_pipeline.planning.findings import Findings
 from comms_pipeline.planning.rendering import SLICE, Rendered, Rendering
 from comms_pipeline.planning.templates import check_variables
@@ -41,13 +45,14 @@ def plan_messages(
     providers: Providers,
     findings: Findings,
     *,
+    prices: Mapping[str, Price],
     now: datetime,
 ) -> Iterator[pl.DataFrame]:
     """Rows of `campaign.messages` for allowed contacts whom the plan lacks, in slices: a new generation of the plan.
 
     A contact gets one message. Templates are checked against the contacts and rendered once here, so that a bad
-    one fails before anything is queued; `findings` gathers what is wrong or lacking. Raises `TemplateError`,
-    `ProviderMisconfigured`.
+    one fails before anything is queued; `findings` gathers what is wrong or lacking. `prices` by lane. Raises
+    `TemplateError`, `ProviderMisconfigured`.
     """
     context = rendering.context
     row = cursor.execute(
@@ -56,7 +61,7 @@ def plan_messages(
     generation, first_planned_at = row or (0, None)
     choosing = _Choosing(cursor=cursor, context=context, first_planned_at=first_planned_at or now, now=now)
     is_first = True
-    for part in _plannable(cursor, context.send.send_id, now):
+    for part in _plannable(cursor, context, now):
         if is_first:
             check_variables(context.spec, rendering.compiled, OWN_COLUMNS.union(rendering.kinds))
             is_first = False
@@ -77,13 +82,21 @@ def plan_messages(
             planned_at=pl.lit(now),
             topic=pl.lit(context.spec.topic),
             hours="hours",
-        )
+        ).with_columns(cost_columns(prices))
     findings.finish()
 
 
-def _plannable(cursor: duckdb.DuckDBPyConnection, send_id: str, now: datetime) -> Iterator[pl.DataFrame]:
+def _plannable(
+    cursor: duckdb.DuckDBPyConnection, context: SendContext, now: datetime
+) -> Iterator[pl.DataFrame]:
     """Allowed contacts whom the plan lacks, in slices of the audience."""
-    parameters: dict[str, object] = {"send_id": send_id, "now": now, "size": SLICE, "after": ""}
+    parameters: dict[str, object] = {
+        "send_id": context.send.send_id,
+        "assigned_by": assigned_by(context.spec),
+        "now": now,
+        "size": SLICE,
+        "after": "",
+    }
     while True:
         part = cursor.execute(named_queries(QUERIES)["plannable"], parameters).pl()
         wanted = part.filter(pl.col("channels").is_not_null())
@@ -115,7 +128,7 @@ class _Choosing:
             "days_since_engaged",
             "engagement_rate",
             self._channels(contacts),
-            variant=variant_column(contacts["contact_id"], spec.id, spec.variants),
+            variant=_variants(contacts, spec),
             language=language_column(contacts["language"], spec.languages),
             due_at=self._due_times(contacts),
             **{name: name for name in _HOURS.values()},
@@ -174,6 +187,12 @@ class _Choosing:
 
     def _found(self, query: str, parameters: Mapping[str, object]) -> pl.DataFrame:
         return self.cursor.execute(named_queries(QUERIES)[query], parameters).pl()
+
+
+def _variants(contacts: pl.DataFrame, spec: CampaignSpec) -> pl.Series:
+    if spec.experiment.assign_by is not None:
+        return assigned_variant_column(contacts["assigned"], spec.experiment.arms, spec.id)
+    return variant_column(contacts["contact_id"], spec.id, spec.variants)
 
 
 def _plan_slice(rendering: Rendering, findings: Findings, contacts: pl.DataFrame) -> pl.DataFrame:

@@ -118,8 +118,12 @@ class Rendering:
         groups = message.evaluate(frame, renderer=self._renderer)
         faults: tuple[str, ...] = ()
         if channel is Channel.EMAIL:
-            is_ours = self.context.spec.tracking is Tracking.OWN
-            bodies = self._bodies.setdefault(key, Bodies(tracking=links if is_ours else None))
+            spec = self.context.spec
+            is_ours, is_tracked = spec.tracking is Tracking.OWN, spec.tracking is not Tracking.NONE
+            empty = Bodies(
+                tracking=links if is_ours else None, trap=links if is_tracked and spec.trap_link else None
+            )
+            bodies = self._bodies.setdefault(key, empty)
             groups = [bodies.finish(group, recipients) for group in groups]
             faults = bodies.faults
         return Rendered(

@@ -67,12 +67,11 @@ def audience_for(
     cursor: duckdb.DuckDBPyConnection, ledger: psycopg.Connection, context: SendContext, stores: Stores
 ) -> pl.DataFrame:
     """Rows of `campaign.audiences` for a send: the contacts it was ordered for, else its campaign's audience."""
-    send_id, now = context.send.send_id, stores.now()
-    chosen = operations.resent_to(ledger, send_id)
+    chosen = operations.resent_to(ledger, context.send.send_id)
     if chosen is None:
-        return audience_of(cursor, context.spec, send_id, now)
+        return audience_of(cursor, stores, context)
     return pl.DataFrame({"contact_id": chosen}, schema={"contact_id": pl.String}).select(
-        send_id=pl.lit(send_id), contact_id="contact_id", selected_at=pl.lit(now)
+        send_id=pl.lit(context.send.send_id), contact_id="contact_id", selected_at=pl.lit(stores.now())
     )
 
 

@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 import psycopg
 
+from comms_pipeline.audience.references import segments_used
 from comms_pipeline.compliance.campaign_rules import CampaignCheck
 from comms_pipeline.compliance.rules_file import load_rules
 from comms_pipeline.compliance.windows import Window
@@ -61,6 +62,7 @@ class Funnel:
 
 _DECIDED = {"channel": pl.String, "decision": pl.String, "contacts": pl.UInt32}
 _ADDED = {"channel": pl.String, "messages": pl.Int64, "segments": pl.Int64}
+_SEGMENTS = pl.List(pl.Struct({"name": pl.String, "version": pl.Int32}))
 _MISSING = {"variable": pl.String, "contacts_without": pl.Int64, "filled_by_fallback": pl.Int64}
 
 
@@ -121,11 +123,14 @@ def audience_into(writer: LakeWriter, stores: Stores, context: SendContext) -> i
     send_id = context.send.send_id
     with stores.ledger() as ledger:
         audience = audience_for(writer.cursor, ledger, context, stores)
-    writer.replace_partition("campaign.sends", "send_id", send_id, _send_row(context))
+        is_selected = operations.resent_to(ledger, send_id) is None
+    used = segments_used(context.spec.audience, context.segments) if is_selected else []
+    row = _send_row(context, [{"name": each.name, "version": each.version} for each in used])
+    writer.replace_partition("campaign.sends", "send_id", send_id, row)
     return writer.replace_partition("campaign.audiences", "send_id", send_id, audience)
 
 
-def _send_row(context: SendContext) -> pl.DataFrame:
+def _send_row(context: SendContext, segments: list[dict[str, str | int]]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "send_id": [context.send.send_id],
@@ -134,6 +139,7 @@ def _send_row(context: SendContext) -> pl.DataFrame:
             "organisation_id": [context.organisation.organisation_id],
             "message_class": [str(context.spec.message_class)],
             "due_at": [context.send.due_at],
+            "segments": pl.Series([segments], dtype=_SEGMENTS),
         }
     )
 
@@ -185,7 +191,14 @@ def messages_into(writer: LakeWriter, stores: Stores, context: SendContext) -> P
     findings = Findings(context)
     counts = []
     with _rendering(writer.cursor, stores, context) as rendering:
-        slices = plan_messages(writer.cursor, rendering, stores.providers, findings, now=stores.now())
+        slices = plan_messages(
+            writer.cursor,
+            rendering,
+            stores.providers,
+            findings,
+            prices=stores.settings.prices,
+            now=stores.now(),
+        )
         for part in slices:
             writer.append("campaign.messages", part)
             counts.append(part.group_by("channel").agg(messages=pl.len(), segments=pl.col("segments").sum()))

@@ -11,7 +11,7 @@ from comms_pipeline.domain.event import SuppressionScope
 from comms_pipeline.domain.message import EVERY_TOPIC, Channel
 from comms_pipeline.ledger import audit, consents, preferences
 from comms_pipeline.ledger.suppressions import EVERY_ORGANISATION
-from comms_pipeline.planning.people import Person
+from comms_pipeline.people import Person
 from comms_pipeline.planning.story_lines import Chapter, Line, moment
 from comms_pipeline.sqlfiles import named_queries
 

@@ -12,10 +12,10 @@ import duckdb
 import psycopg
 
 from comms_pipeline.compliance.rules_file import load_rules
+from comms_pipeline.people import Person, find_person, unknown_person
 from comms_pipeline.planning.answer import answer_of
 from comms_pipeline.planning.conditions import Condition, conditions_of
 from comms_pipeline.planning.context import SendContext, load_send
-from comms_pipeline.planning.people import Person, find_person
 from comms_pipeline.planning.remedies import remedy
 from comms_pipeline.planning.standing import changes_of, standing_of
 from comms_pipeline.planning.story_facts import Decision, Facts, Journey, Selection
@@ -46,20 +46,17 @@ def tell(
     """
     with stores.ledger() as ledger, stores.lake.reader() as cursor:
         context = load_send(ledger, send_id)
+        owner = organisation_id or context.organisation.organisation_id
         person = find_person(
-            cursor,
-            ledger,
-            known_by,
-            organisation_id or context.organisation.organisation_id,
-            secret=stores.secret,
-            actor=actor,
-            purpose=f"why {send_id}",
+            cursor, ledger, known_by, owner, secret=stores.secret, actor=actor, purpose=f"why {send_id}"
         )
+        if person is None:
+            raise unknown_person(owner)
         facts = Facts(
             person=person,
             send=context.send,
-            selection=_selection(cursor, context, person),
-            decisions=_decisions(cursor, context.send.send_id, person),
+            selection=_selection(cursor, stores, context, person),
+            decisions=decisions_of(cursor, context.send.send_id, person.contact_id),
             journeys=_journeys(cursor, ledger, context, person, stores.now()),
         )
         return Story(
@@ -70,18 +67,21 @@ def tell(
         )
 
 
-def _selection(cursor: duckdb.DuckDBPyConnection, context: SendContext, person: Person) -> Selection:
+def _selection(
+    cursor: duckdb.DuckDBPyConnection, stores: Stores, context: SendContext, person: Person
+) -> Selection:
     parameters = {"send_id": context.send.send_id, "contact_id": person.contact_id}
     (row,) = cursor.execute(named_queries(_QUERIES)["selection"], parameters).pl().rows(named=True)
     is_ours = person.organisation_id == context.organisation.organisation_id
     conditions: Sequence[Condition] = ()
     if row["member_since"] is None and is_ours and person.row is not None and not person.is_erased:
-        conditions = conditions_of(cursor, context.spec, person.contact_id)
+        conditions = conditions_of(cursor, stores, context, person.contact_id)
     return Selection(**row, conditions=conditions)
 
 
-def _decisions(cursor: duckdb.DuckDBPyConnection, send_id: str, person: Person) -> list[Decision]:
-    parameters = {"send_id": send_id, "contact_id": person.contact_id}
+def decisions_of(cursor: duckdb.DuckDBPyConnection, send_id: str, contact_id: str) -> list[Decision]:
+    """What was decided of a contact of one send, oldest first."""
+    parameters = {"send_id": send_id, "contact_id": contact_id}
     rows = cursor.execute(named_queries(_QUERIES)["decisions"], parameters).pl()
     return [Decision(**row) for row in rows.iter_rows(named=True)]
 
@@ -110,7 +110,7 @@ def _lines(ledger: psycopg.Connection, context: SendContext, facts: Facts) -> It
     yield _send_line(context)
     yield from _contact_lines(facts.person)
     yield from _audience_lines(facts)
-    yield from _decision_lines(facts.decisions)
+    yield from decision_lines(facts.decisions)
     if facts.person.row is not None and not facts.person.is_erased:
         yield from standing_of(ledger, facts.person, context.spec)
     if facts.decisions:
@@ -174,7 +174,8 @@ def _audience_lines(facts: Facts) -> Iterator[Line]:
         yield Line(chapter=Chapter.AUDIENCE, text=f"{verdict}: {condition}", source="campaign file")
 
 
-def _decision_lines(decisions: Sequence[Decision]) -> Iterator[Line]:
+def decision_lines(decisions: Sequence[Decision]) -> Iterator[Line]:
+    """What was decided of the contact, by channel, and every rule that spoke."""
     rules = {rule.id: rule for rule in load_rules()}
     for each in decisions:
         until = f" until {moment(each.not_before)}" if each.not_before else ""

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from comms_pipeline.ledger.sends import Send
+from comms_pipeline.people import Person
 from comms_pipeline.planning.conditions import Condition
-from comms_pipeline.planning.people import Person
 from comms_pipeline.planning.whereabouts import Place, Planned, Told
 
 

@@ -20,6 +20,7 @@ class Chapter(StrEnum):
     QUEUE = "queue"
     OUTCOME = "outcome"
     EVENT = "event"
+    CONVERSION = "conversion"
 
 
 @dataclass(frozen=True, kw_only=True)

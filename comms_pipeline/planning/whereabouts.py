@@ -52,7 +52,10 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """One outcome or event of a message, in order of time. `what` is a status or a kind of event."""
+    """One outcome or event of a message, in order of time. `what` is a status or a kind of event.
+
+    `provider_message_id` is what the provider knows it by; `verdict_reasons` are the rules behind the verdict.
+    """
 
     message_id: str
     what: str
@@ -62,6 +65,8 @@ class Told:
     code: str | None
     source: str
     verdict: str = ""
+    verdict_reasons: Sequence[str] = ()
+    provider_message_id: str | None = None
 
     def __str__(self) -> str:
         why = ", ".join(filter(None, (self.reason, f"code {self.code}" if self.code else None)))
@@ -174,6 +179,7 @@ def outcomes_of(
             reason=row["reason"],
             code=row["code"],
             source="core.outcomes",
+            provider_message_id=row["provider_message_id"],
         )
         for row in known.iter_rows(named=True)
     ]
@@ -194,6 +200,7 @@ def outcomes_of(
                     reason=row["reason"],
                     code=row["code"],
                     source="ledger outcome",
+                    provider_message_id=row["provider_message_id"],
                 )
             )
     return found
@@ -212,6 +219,7 @@ def events_of(cursor: duckdb.DuckDBPyConnection, message: Planned) -> list[Told]
             code=row["code"],
             source="core.events",
             verdict="" if row["verdict"] == "unknown" else row["verdict"],
+            verdict_reasons=tuple(row["verdict_reasons"] or ()),
         )
         for row in rows.iter_rows(named=True)
     ]

@@ -18,17 +18,11 @@ from comms_pipeline.domain.outcome import OutcomeStatus
 from comms_pipeline.ledger import audit, erasure
 from comms_pipeline.ledger.server import Database, connect
 from comms_pipeline.ledger.suppressions import EVERY_ORGANISATION, Suppression, suppress
+from comms_pipeline.people import Asked, Person, address_keys_of, unknown_person
 from comms_pipeline.privacy import in_lake, provider_calls, queued
 from comms_pipeline.privacy.home_files import delete_exports, delete_previews
 from comms_pipeline.privacy.lines import Line
-from comms_pipeline.privacy.people import (
-    Asked,
-    KnownContact,
-    address_keys_of,
-    person_of,
-    spellings_of,
-    unknown_contact,
-)
+from comms_pipeline.privacy.people import person_of, spellings_of
 from comms_pipeline.privacy.proof import Proof, search
 from comms_pipeline.privacy.provider_calls import CarriedOut
 from comms_pipeline.privacy.spellings import REDACTED, Spellings
@@ -59,7 +53,7 @@ class Erased:
 
 
 def erase(
-    stores: Stores, contact: KnownContact | None, text: str, *, organisation: str | None, actor: str
+    stores: Stores, contact: Person | None, text: str, *, organisation: str | None, actor: str
 ) -> Erased:
     """Erase a contact, or what there is about an address that no contact has; `text` is what was asked for.
 
@@ -68,7 +62,7 @@ def erase(
     """
     asked = Asked.read(text)
     if contact is None and not asked.is_address:
-        raise unknown_contact(organisation)
+        raise unknown_person(organisation)
     spellings = spellings_of(asked.email, asked.phone)
     lines = [_suppress(stores, contact, asked, organisation, actor)]
     if contact is not None:
@@ -87,7 +81,7 @@ def erase(
 
 
 def _suppress(
-    stores: Stores, contact: KnownContact | None, asked: Asked, organisation: str | None, actor: str
+    stores: Stores, contact: Person | None, asked: Asked, organisation: str | None, actor: str
 ) -> Line:
     """On every channel and for every purpose: an import may bring the address back, and nothing is sent to it."""
     keys = address_keys_of(asked.email, asked.phone, stores.secret)
@@ -118,7 +112,7 @@ def _suppress(
     return Line(store="ledger: suppression", rows=len(rows), fate=fate)
 
 
-def _erase_from_ledger(stores: Stores, contact: KnownContact, asked: Asked) -> list[Line]:
+def _erase_from_ledger(stores: Stores, contact: Person, asked: Asked) -> list[Line]:
     messages, plans = in_lake.messages_of(stores.lake, contact.contact_id)
     send_ids, message_ids = messages["send_id"].unique().to_list(), messages["message_id"].to_list()
     with stores.ledger() as ledger:
@@ -155,7 +149,7 @@ def _under_way(batch_ids: Sequence[int], send_ids: Sequence[str]) -> UnderWay:
 def _queue_for_providers(
     stores: Stores,
     ledger: psycopg.Connection[Any],
-    contact: KnownContact,
+    contact: Person,
     send_ids: Collection[str],
     message_ids: Collection[str],
 ) -> int:

@@ -17,8 +17,9 @@ import orjson
 
 from comms_pipeline.domain.errors import CommsError
 from comms_pipeline.ledger import audit, erasure
+from comms_pipeline.people import Asked, Person
 from comms_pipeline.privacy import in_lake
-from comms_pipeline.privacy.people import Asked, KnownContact, person_of
+from comms_pipeline.privacy.people import person_of
 from comms_pipeline.privacy.queued import queued_messages
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
@@ -37,7 +38,7 @@ _LAKE_TABLES = (
     "message_status",
     "business_events",
     "conversions",
-    "engagement",
+    "contact_scores",
     "channel_affinity",
     "send_hours",
 )
@@ -51,7 +52,7 @@ class ExportExists(CommsError):
     """There is something where the export should go."""
 
 
-def collect(stores: Stores, contact: KnownContact, text: str) -> dict[str, Sequence[Row]]:
+def collect(stores: Stores, contact: Person, text: str) -> dict[str, Sequence[Row]]:
     """Every row about the contact, by table, JSON-ready but for times. `text` is what was asked for."""
     tables: dict[str, Sequence[Row]] = {}
     with stores.lake.reader() as cursor:

@@ -13,7 +13,7 @@ from comms_pipeline.privacy.spellings import REDACTED, Spellings
 from comms_pipeline.sqlfiles import named_queries
 
 _QUERIES = "lake/queries/privacy.sql"
-_SCORES = ("engagement", "channel_affinity", "send_hours")
+_SCORES = ("contact_scores", "channel_affinity", "send_hours")
 _WORDS = (
     "contact_imports",
     "contact_rejects",

@@ -13,7 +13,7 @@ from comms_pipeline.contacts.identity import with_identity
 from comms_pipeline.domain.business_event import Attribution, BusinessEvent, read_event
 from comms_pipeline.ledger.feeds import LandingRow
 from comms_pipeline.loader.conversions import add_business_events, attribute, rebuild_conversions
-from comms_pipeline.loader.verdicts import score_load
+from comms_pipeline.loader.verdicts import rescore
 from comms_pipeline.providers.business_events import body_of
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
@@ -107,7 +107,10 @@ def happen(stores: Stores, *events: dict[str, Any], load_id: int = 1) -> None:
     with stores.lake.writer() as writer:
         rows = [event | {"load_id": load_id} for event in events]
         writer.append("core.events", pl.DataFrame(rows, infer_schema_length=None))
-        score_load(writer, load_id)
+        added = "create or replace temp table added as select distinct message_id from core.events where load_id = "
+        writer.cursor.execute(added + str(load_id))
+        rescore(writer.cursor, "added", load_id=load_id)
+        attribute(writer.cursor, "added")
 
 
 def rows(stores: Stores, query: str, **parameters: Any) -> list[tuple[Any, ...]]:

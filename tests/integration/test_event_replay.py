@@ -27,7 +27,7 @@ TABLES = {
     "raw.provider_events": "* exclude (load_id)",
     "raw.event_rejects": "*",
     "core.events": "* exclude (load_id)",
-    "core.message_status": "* exclude (updated_at)",
+    "core.message_status": "* exclude (updated_at, load_id)",
 }
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comms_pipeline.lake.writer import LakeWriter
+from comms_pipeline.loader.core_events import refresh_events
 from comms_pipeline.loader.message_status import rebuild_message_status, refresh_message_status
 from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
 from comms_pipeline.stores import Stores
@@ -112,7 +113,7 @@ def _append(writer: LakeWriter, table: str, rows: list[dict[str, Any]], load_id:
         writer.append(table, frame.with_columns(load_id=pl.lit(load_id, pl.Int64)))
 
 
-def statuses(stores: Stores, columns: str = "* exclude (updated_at)") -> list[tuple[Any, ...]]:
+def statuses(stores: Stores, columns: str = "* exclude (updated_at, load_id)") -> list[tuple[Any, ...]]:
     with stores.lake.reader() as cursor:
         return cursor.execute(f"select {columns} from core.message_status order by message_id").fetchall()
 
@@ -250,3 +251,35 @@ def test_order_and_parts_make_no_difference(shared_stores, facts, data):
     assert told_in(parts) == at_once
     rebuild_message_status(shared_stores)
     assert statuses(shared_stores) == at_once
+
+
+def test_a_row_has_the_number_of_the_run_that_computed_it(stores):
+    plan(stores, "m1", "m2")
+    add(stores, [event("m1", "delivered", 1), event("m2", "delivered", 1)], [])
+    refresh_message_status(stores)
+    before = dict(statuses(stores, "message_id, load_id"))
+    add(stores, [event("m2", "opened", 2)], [])
+    refresh_message_status(stores)
+    after = dict(statuses(stores, "message_id, load_id"))
+    assert before["m1"] == before["m2"] == after["m1"] < after["m2"]
+
+    rebuild_message_status(stores)
+    (rebuilt,) = {load_id for _, load_id in statuses(stores, "message_id, load_id")}
+    assert rebuilt > after["m2"]
+
+
+def test_a_run_without_news_writes_nothing(stores):
+    plan(stores, "m1")
+    add(stores, [event("m1", "delivered", 1)], [])
+    refresh_message_status(stores)
+    with stores.lake.reader() as cursor:
+        snapshot = cursor.execute("select max(snapshot_id) from ducklake_snapshots('lake')").fetchone()
+    assert (refresh_message_status(stores), refresh_events(stores), refresh_message_status(stores)) == (
+        0,
+        0,
+        0,
+    )
+    with stores.lake.reader() as cursor:
+        assert (
+            cursor.execute("select max(snapshot_id) from ducklake_snapshots('lake')").fetchone() == snapshot
+        )

@@ -253,7 +253,8 @@ def test_caps_say_whom_they_keep_from_it(rink: Rink) -> None:
     )
     with rink.comms.stores.lake.writer() as writer:
         writer.cursor.execute(
-            "insert into campaign.sends values ('before', 'before', 1, 'ice-rink', 'marketing', now())"
+            "insert into campaign.sends by name select 'before' as send_id, 'before' as campaign_id, 1 as version, "
+            "'ice-rink' as organisation_id, 'marketing' as message_class, now() as due_at"
         )
         writer.cursor.execute(
             "insert into campaign.messages by name "

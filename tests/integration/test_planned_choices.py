@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from audiences import DUE, Club, people
 
+from comms_pipeline.loader.message_status import refresh_message_status
 from comms_pipeline.loader.models import rebuild
 from comms_pipeline.planning import stages
 from comms_pipeline.stores import Stores
@@ -166,7 +167,9 @@ def test_affinity_is_the_smoothed_share_of_messages_somebody_engaged_with(club):
         (ids["p0"], messages["p0"], NOW + timedelta(hours=1), "human"),
         (ids["p1"], messages["p1"], NOW, "machine"),
     )
-    rebuild(club.stores, "core.channel_affinity")
+    refresh_message_status(club.stores)
+    for model in ("core.message_facts", "core.channel_affinity"):
+        rebuild(club.stores, model)
 
     found = club.rows(
         "select coalesce(email, phone), channel, messages, human_engaged, affinity from core.channel_affinity "

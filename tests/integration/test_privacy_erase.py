@@ -24,6 +24,7 @@ from psycopg import sql
 from sending import SandboxProcess
 
 from comms_pipeline.dispatch.payload import unpack
+from comms_pipeline.domain.addresses import address_key
 from comms_pipeline.domain.errors import NotFound
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.ledger.server import Database, Server, connect
@@ -31,9 +32,10 @@ from comms_pipeline.ledger.suppressions import reasons
 from comms_pipeline.loader.contacts import import_contacts
 from comms_pipeline.loader.events import load_provider_events
 from comms_pipeline.loader.outcomes import load_outcomes
+from comms_pipeline.people import Ambiguous
 from comms_pipeline.privacy import provider_calls
 from comms_pipeline.privacy.erase import Erased, UnderWay, erase
-from comms_pipeline.privacy.people import AmbiguousContact, find_contact
+from comms_pipeline.privacy.people import find_contact
 from comms_pipeline.privacy.proof import search
 from comms_pipeline.privacy.spellings import Spellings
 from comms_pipeline.stores import Stores
@@ -126,7 +128,7 @@ def test_nothing_of_the_person_is_left_anywhere(gallery: Gallery) -> None:
     assert rows["ledger: content"] == 2
     assert rows["ledger: landing"] == 2
     assert rows["lake: core.contacts"] == 1
-    assert rows["lake: core.engagement"] == rows["lake: core.send_hours"] == 1
+    assert rows["lake: core.contact_scores"] == rows["lake: core.send_hours"] == 1
     assert rows["lake: words of others"] == 1
 
 
@@ -136,7 +138,7 @@ def test_everybody_else_is_as_before(gallery: Gallery) -> None:
     others = f"contact_id <> '{gallery.ids['Ada']}'"
     before = {
         table: gallery.lake(f"select * from {table} where {others} order by all")
-        for table in ("core.contacts", "core.engagement", "core.send_hours", "campaign.messages")
+        for table in ("core.contacts", "core.contact_scores", "core.send_hours", "campaign.messages")
     }
     erased(gallery)
     for table, rows in before.items():
@@ -254,9 +256,9 @@ def test_an_address_that_nobody_has_is_suppressed_all_the_same(gallery: Gallery)
     assert gallery.ledger("select organisation_id, channel, reason, contact_id from suppression") == [
         ("gallery", "email", "erased", None)
     ]
-    with pytest.raises(NotFound, match="nobody is known by it"):
+    with pytest.raises(NotFound, match="gallery knows nobody by this"):
         erased(gallery, "G-1", "gallery")
-    with pytest.raises(NotFound, match="nobody is known by it"):
+    with pytest.raises(NotFound, match="nobody is known by this"):
         erased(gallery, "0" * 32)
 
 
@@ -296,8 +298,16 @@ def test_people_are_found_by_any_of_their_names_and_the_look_is_noted(gallery: G
         assert found.contact_id == ada
     assert find_contact(gallery.stores, "G-7", actor="anna", purpose="export") is None
     assert find_contact(gallery.stores, ADA, organisation="other", actor="anna", purpose="export") is None
-    noted = gallery.ledger("select actor, subject, details from audit where action = 'pii-access'")
-    assert noted == [("anna", f"gallery/{ada}", {"purpose": "export"})] * 5
+    noted = gallery.ledger(
+        "select actor, subject, details from audit where action = 'pii-access' order by audit_id"
+    )
+    assert noted[:5] == [
+        ("anna", f"gallery/{ada}", {"by": by, "for": "export", "found": 1})
+        for by in ("id", "external_id", "email", "phone", "phone")
+    ]
+    # Whoever asks by address learns that nobody has it.
+    key = address_key(ADA, Channel.EMAIL, gallery.stores.secret).hex()
+    assert noted[5:] == [("anna", f"other/{key}", {"by": "email", "for": "export", "found": 0})]
 
 
 def test_an_address_of_several_people_names_nobody(gallery: Gallery, tmp_path: Path) -> None:
@@ -305,7 +315,7 @@ def test_an_address_of_several_people_names_nobody(gallery: Gallery, tmp_path: P
     guests.write_text(f"id,email,name\nG-20,{BEN},Bea\n", encoding="utf-8")
     (tmp_path / "more.yaml").write_text(MAPPING.replace("phone: phone, ", ""), encoding="utf-8")
     import_contacts(gallery.stores, guests, tmp_path / "more.yaml")
-    with pytest.raises(AmbiguousContact, match=r"2 contacts go by it: [0-9a-f]{32} of gallery") as told:
+    with pytest.raises(Ambiguous, match=r"2 contacts have this. Name one, .*[0-9a-f]{32} of gallery") as told:
         erased(gallery, BEN)
     assert BEN not in str(told.value)
     report = erased(gallery, "G-20", "gallery")

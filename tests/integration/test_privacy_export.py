@@ -36,7 +36,7 @@ TABLES = {
     "message_status",
     "business_events",
     "conversions",
-    "engagement",
+    "contact_scores",
     "channel_affinity",
     "send_hours",
     "preferences",
@@ -94,12 +94,12 @@ def test_export_holds_every_table_and_only_the_person(gallery: Gallery, tmp_path
     assert (contact["email"], contact["phone"], contact["external_id"]) == (ADA, ADA_PHONE, "G-7")
     assert [row["source_name"] for row in tables["imports"]] == ["guests.csv"]
     assert {
-        name: len(tables[name]) for name in ("messages", "outcomes", "events", "engagement", "send_hours")
+        name: len(tables[name]) for name in ("messages", "outcomes", "events", "contact_scores", "send_hours")
     } == {
         "messages": 4,
         "outcomes": 2,
         "events": 1,
-        "engagement": 1,
+        "contact_scores": 1,
         "send_hours": 1,
     }
     assert sorted(row["address"] for row in tables["queued"]) == [ADA_PHONE, ADA]
@@ -146,7 +146,7 @@ def test_who_is_not_known_is_an_error_that_does_not_repeat_the_address(gallery: 
     for arguments in (["export", "nobody@x.example"], ["export", "G-7"], ["erase", "G-7", "--yes"]):
         error = comms(*arguments).exception
         assert isinstance(error, CommsError)
-        assert error.problem == "nobody is known by it"
+        assert error.problem == "nobody is known by this"
         assert "nobody@" not in str(error)
 
 

@@ -74,6 +74,12 @@ class Receiver:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
+            def do_GET(self) -> None:
+                receiver.received.append(Received(self.path, dict(self.headers), b""))
+                self.send_response(404)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -285,6 +291,24 @@ def test_machines_open_and_follow_every_link(sandbox: Sandbox, receiver: Receive
         "https://acme.example/shop",
         "http://127.0.0.1:9/unsubscribe/<robot>",
     }
+
+
+def test_scanners_go_where_the_provider_tracks_nothing_and_people_do_not(
+    sandbox: Sandbox, receiver: Receiver
+) -> None:
+    trap = f'<a clicktracking="off" href="{receiver.url}/t/-name-"></a>'
+    body = [{"type": "text/html", "value": f'<a href="https://acme.example/shop">Shop</a> {trap}'}]
+    people = mail(("machine@x.example", "gateway"), ("click@x.example", "person"), content=body)
+    for each in people["personalizations"]:
+        each["substitutions"] = {"-name-": each["custom_args"]["comms_message"]}
+    assert sandbox.send(people)[0] == 202
+    sandbox.settle()
+    [visit] = receiver.to("/t/gateway")
+    assert (visit.body, "aiohttp" in visit.headers["User-Agent"]) == (b"", False)
+    assert receiver.to("/t/person") == []
+    for message in ("gateway", "person"):
+        clicks = [event["url"] for event in receiver.events(message) if event["event"] == "click"]
+        assert set(clicks) == {"https://acme.example/shop"}
 
 
 def test_a_late_bounce_is_known_by_our_id_alone(sandbox: Sandbox, receiver: Receiver) -> None:

@@ -8,15 +8,16 @@ from typing import Any
 import polars as pl
 import pytest
 
+from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.loader import verdicts as loader
 from comms_pipeline.loader.message_status import refresh_message_status
 from comms_pipeline.loader.verdicts import (
     judge_changes,
+    judge_placed,
     outdated_days,
     rescore,
     rescore_day,
     rescore_outdated,
-    score_load,
 )
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
@@ -78,6 +79,20 @@ def add(stores: Stores, *events: dict[str, Any]) -> tuple[int, list[str]]:
     return changed, [row[0] for row in touched]
 
 
+def place(writer: LakeWriter, *events: dict[str, Any]) -> None:
+    """Make the tables of what is about to be written."""
+    frame = pl.DataFrame(list(events), infer_schema_length=None)
+    writer.cursor.execute(
+        "create or replace temp table placed as select *, false as is_known from core.events limit 0"
+    )
+    writer.cursor.register("coming", frame.with_columns(is_known=False).to_arrow())
+    writer.cursor.execute("insert into placed by name from coming")
+    writer.cursor.execute(
+        "create or replace temp table placed_messages as select distinct message_id from placed"
+    )
+    writer.cursor.unregister("coming")
+
+
 def rows(stores: Stores, query: str = VERDICTS) -> list[tuple[Any, ...]]:
     with stores.lake.reader() as cursor:
         return cursor.execute(query).fetchall()
@@ -101,7 +116,7 @@ def test_opens_and_clicks_are_judged_and_nothing_else_is_touched(lake):
         ("c", "human", 0.0, []),
         ("d", "human", 0.0, []),
     ]
-    assert rows(lake, "select distinct verdict_version from core.events order by 1") == [(1,), (None,)]
+    assert rows(lake, "select distinct verdict_version from core.events order by 1") == [(2,), (None,)]
 
 
 def test_judging_again_changes_nothing(lake):
@@ -193,10 +208,17 @@ def test_events_can_be_judged_before_they_are_inserted(lake):
 def test_a_loads_verdicts_carry_its_number_beside_it_too(lake):
     add(lake, event("o", "opened", 60), click("a", 100), click("b", 101), click("x", 100, "other"))
     with lake.lake.writer() as writer:
-        writer.append("core.events", pl.DataFrame([click("c", 101.5, load_id=2)], infer_schema_length=None))
-        score_load(writer, 2)
-    found = rows(lake, "select event_id, load_id from core.events where load_id = 2 order by 1")
-    assert found == [("a", 2), ("b", 2), ("c", 2)]
+        place(writer, click("c", 101.5, load_id=2))
+        judge_placed(writer, 2)
+        found = writer.cursor.execute("select event_id, verdict from placed").fetchall()
+        writer.cursor.execute("drop table placed; drop table placed_messages")
+    assert found == [("c", "machine")]
+    assert rows(lake, "select event_id, verdict, load_id from core.events order by 1") == [
+        ("a", "machine", 2),
+        ("b", "machine", 2),
+        ("o", "human", 1),
+        ("x", "human", 1),
+    ]
 
 
 def test_other_rules_are_noticed_by_day_and_judged_anew(lake, monkeypatch):
@@ -206,11 +228,11 @@ def test_other_rules_are_noticed_by_day_and_judged_anew(lake, monkeypatch):
 
     rules = load_verdict_rules()
     lenient = tuple(rule for rule in rules.rules if rule.id != "click-on-delivery")
-    monkeypatch.setattr(loader, "load_verdict_rules", lambda: replace(rules, version=2, rules=lenient))
+    monkeypatch.setattr(loader, "load_verdict_rules", lambda: replace(rules, version=3, rules=lenient))
     assert outdated_days(lake) == [date(2026, 12, 1), date(2026, 12, 2)]
     assert rescore_day(lake, date(2026, 12, 1)) == 2
     assert rows(lake, "select verdict, verdict_version from core.events where event_id = 'a'") == [
-        ("human", 2)
+        ("human", 3)
     ]
     assert outdated_days(lake) == [date(2026, 12, 2)]
 
@@ -226,7 +248,7 @@ def test_a_days_new_verdicts_reach_the_status_of_its_messages(lake, monkeypatch)
     assert rows(lake, counted) == [(1, 0, False)]
 
     rules = load_verdict_rules()
-    trusting = replace(rules, version=2, rules=rules.rules[:1])
+    trusting = replace(rules, version=3, rules=rules.rules[:1])
     monkeypatch.setattr(loader, "load_verdict_rules", lambda: trusting)
     rescore_day(lake, date(2026, 12, 1))
     refresh_message_status(lake)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlencode
 
@@ -113,7 +114,7 @@ def post_twilio(client: Client, path: str, params: dict[str, str], signature: st
 
 
 def inbound(client: Client, body: str, **more: str) -> requests.Response:
-    params = {"MessageSid": "SM2", "From": PHONE, "To": "+15005550001", "Body": body}
+    params = {"MessageSid": f"SM{token_hex(16)}", "From": PHONE, "To": "+15005550001", "Body": body}
     return post_twilio(client, "/webhooks/twilio/inbound", params | more)
 
 
@@ -580,7 +581,10 @@ def test_the_api_describes_itself(client: Client):
         "/health",
         "/o/{token}",
         "/p/{token}",
+        "/t/{token}",
         "/u/{token}",
+        "/webhooks/mailgun",
+        "/webhooks/resend",
         "/webhooks/sendgrid",
         "/webhooks/twilio/inbound",
         "/webhooks/twilio/status",

@@ -1,7 +1,8 @@
 """Pixels and tracked links: what is answered, what is landed, and where nobody is ever sent."""
 
 import base64
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from comms_pipeline.domain.tokens import Purpose
 from comms_pipeline.ledger.landing import land
 from comms_pipeline.ledger.server import Server
 from comms_pipeline.loader.events import load_provider_events, refresh_events
+from comms_pipeline.loader.message_status import refresh_message_status
 from comms_pipeline.providers.event_parsers import parse_landed
 from comms_pipeline.stores import Stores
 from comms_pipeline.web.app import create_app
@@ -146,9 +148,7 @@ def test_every_hit_is_an_event_of_its_own_in_the_lake(client: Client, query: Que
     client.get(OPEN)
     client.get(click())
     client.head(click())
-    with stores.ledger() as ledger:
-        for provider, kind, sent, body in query(LANDED):
-            land(ledger, provider, kind, sent, bytes(body))
+    _land_there(query, stores)
     assert load_provider_events(stores).events == 4
     assert refresh_events(stores, score=None) == 4
     with stores.lake.reader() as cursor:
@@ -159,6 +159,27 @@ def test_every_hit_is_an_event_of_its_own_in_the_lake(client: Client, query: Que
         ("opened", "human", None),
         ("opened", "human", None),
     ]
+
+
+def _land_there(query: Query, stores: Stores) -> None:
+    """What was landed here is landed in the ledger of these stores."""
+    with stores.ledger() as ledger:
+        for provider, kind, sent, body in query(LANDED):
+            land(ledger, provider, kind, sent, bytes(body))
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "alike"),
+    [("203.0.113.9", "203.0.113.9"), ("2001:db8:1:2::3", "2001:db8:1:2:ffff::9")],
+)
+def test_a_client_is_a_keyed_hash_behind_a_proxy_too(
+    client: Client, query: Query, forwarded: str, alike: str
+):
+    for address in (forwarded, alike, "198.51.100.7"):
+        client.get(OPEN, headers={"x-forwarded-for": address})
+    keys = [orjson.loads(body)["ip_key"] for *_, body in query(LANDED)]
+    assert (len(keys[0]), keys[0] == keys[1], keys[1] == keys[2]) == (16, True, False)
+    assert not any(forwarded.encode() in bytes(body) for *_, body in query(LANDED))
 
 
 # --- Clicks ---------------------------------------------------------------------------------------------
@@ -276,11 +297,94 @@ def test_without_the_database_people_still_get_where_they_want(
     assert (pixel.status_code, pixel.content) == (200, PIXEL)
     assert (clicked.status_code, clicked.headers["location"]) == (302, TARGET)
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("comms")]
-    assert [text.partition(":")[0] for text in ours] == [
-        "an event (open) is lost",
-        "an event (click) is lost",
-    ]
+    assert ours[0] == "the ledger takes no hits, they are spooled: OperationalError"
+    assert not any("lost" in text for text in ours)
     assert OPEN.removeprefix("/o/")[:20] not in caplog.text
+
+
+def test_hits_of_the_time_without_a_database_are_landed_when_it_is_back(
+    client: Client, web_database: Server, tmp_path: Path, query: Query
+):
+    app = create_app(web_settings(tmp_path), replace(web_database, database="nowhere"))
+    with serving(app) as without:
+        without.get(OPEN)
+        without.get(click())
+        without.head(OPEN)
+    (spooled,) = (tmp_path / "spool").iterdir()
+    assert spooled.stat().st_mode & 0o777 == 0o600
+    with spooled.open("ab") as file:
+        file.write(b'["open","{\\"chan')  # What a crash leaves of a line.
+    with serving(create_app(web_settings(tmp_path), web_database)):
+        _wait_until(lambda: not list((tmp_path / "spool").iterdir()))
+    assert [(event.kind, event.is_machine) for event in landed(query)] == [
+        (EventKind.OPENED, False),
+        (EventKind.CLICKED, False),
+        (EventKind.OPENED, True),
+    ]
+
+
+def test_without_database_and_spool_people_still_get_where_they_want(
+    web_database: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "spool").write_text("no folder", encoding="ascii")
+    app = create_app(web_settings(tmp_path), replace(web_database, database="nowhere"))
+    with serving(app) as client:
+        assert client.get(OPEN).content == PIXEL
+        assert client.get(click()).headers["location"] == TARGET
+    assert "1 hits are lost, the spool takes none" in caplog.text
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if is_so():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+# --- The link that nobody sees --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_trap_looks_like_a_link_that_does_not_work_and_is_landed(
+    client: Client, query: Query, method: str
+):
+    trap = link(Purpose.TRAP, contact_id=None, address_key=b"")
+    response = client.request(method, trap, headers={"user-agent": "Gateway/1.0"})
+    assert response.status_code == 404
+    assert response.text == client.request(method, "/t/other").text
+    (event,) = landed(query)
+    assert (event.kind, event.raw_kind, event.message_id) == (EventKind.TRAP, "trap", MESSAGE_ID)
+    assert (event.user_agent, event.raw["is_head"]) == ("Gateway/1.0", method == "HEAD")
+
+
+@pytest.mark.parametrize("path", ["/t/nonsense", OPEN.replace("/o/", "/t/"), click().replace("/c/", "/t/")])
+def test_a_trap_we_did_not_sign_is_not_stored(client: Client, query: Query, path: str):
+    assert client.get(path).status_code == 404
+    assert query(LANDED) == []
+
+
+def test_the_trap_makes_machines_of_its_visitors_hits_and_nothing_of_the_message(
+    client: Client, query: Query, stores: Stores
+):
+    trap = link(Purpose.TRAP, contact_id=None, address_key=b"")
+    gateway = {"user-agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/142.0.0.0"}
+    client.get(trap, headers=gateway)
+    client.get(click(), headers=gateway)
+    _land_there(query, stores)
+    load_provider_events(stores)
+    refresh_events(stores)
+    refresh_message_status(stores)
+    with stores.lake.reader() as cursor:
+        told = cursor.execute(
+            "select kind, verdict, verdict_reasons, ip_key is not null, is_head from core.events order by kind"
+        ).fetchall()
+        status = cursor.execute("select status, opens, clicks from core.message_status").fetchall()
+    assert told == [
+        ("clicked", "machine", ["trap", "trapped-client", "click-without-open"], True, False),
+        ("trap", "unknown", None, True, False),
+    ]
+    assert status == []  # No plan of ours has the message: what matches nothing is no status.
 
 
 def test_links_lead_to_the_public_address():
@@ -298,7 +402,7 @@ fuzzed = hypothesis_settings(
 
 @fuzzed
 @given(
-    prefix=st.sampled_from("upoc"),
+    prefix=st.sampled_from("upoct"),
     token=st.text(max_size=80) | st.from_regex(r"[A-Za-z0-9_-]{40,110}", fullmatch=True),
     target=st.text(max_size=60) | st.sampled_from(UNSAFE_TARGETS),
     method=st.sampled_from(["GET", "HEAD", "POST"]),

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from comms_pipeline.definitions import build_definitions
+from comms_pipeline.models.registry import models
 from comms_pipeline.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +24,18 @@ ASSETS = {
     "core/outcomes",
     "core/events",
     "core/message_status",
-    "core/engagement",
-    "core/channel_affinity",
-    "core/send_hours",
-    "mart/campaign_performance",
-    "mart/send_funnel",
     "report/campaign",
+    "report/weekly_digest",
+} | {table.replace(".", "/") for table in models()}
+GROUPS = {
+    "ledger",
+    "contacts",
+    "sending",
+    "events",
+    "engagement",
+    "deliverability",
+    "analytics",
+    "reports",
 }
 PARTITIONED = {
     "campaign/audience",
@@ -62,7 +69,7 @@ def test_every_asset_tells_what_it_is_and_whose(definitions: dg.Definitions) -> 
         assert len(spec.description) > 40, name
         assert spec.owners, name
         assert spec.kinds, name
-        assert spec.group_name in {"contacts", "sending", "events", "analytics", "ledger"}, name
+        assert spec.group_name in GROUPS, name
 
 
 def test_one_partition_is_one_send(definitions: dg.Definitions) -> None:
@@ -104,10 +111,12 @@ def test_every_job_ends_some_time_and_runs_in_process(definitions: dg.Definition
         "send_campaign": "14400",
         "load_events": "14400",
         "refresh_report": "14400",
+        "write_digests": "14400",
         "maintain_stores": "7200",
         "apply_retention": "7200",
         "erase_at_providers": "3600",
         "replay_events": "7200",
+        "rebuild_models": "14400",
     }
     assert {job.executor_def.name for job in jobs} == {"in_process"}
     assert [job.name for job in jobs if not job.description] == []
@@ -119,6 +128,8 @@ def test_checks_on_the_way_of_a_send_block(definitions: dg.Definitions) -> None:
         f"{key.asset_key.to_user_string()}: {key.name}": graph.get_check_spec(key).blocking
         for key in graph.asset_check_keys
     }
+    of_models = {name for name in checks if name.partition(":")[0].replace("/", ".") in models()}
+    assert {checks.pop(name) for name in of_models} == {False}
     assert checks == {
         "campaign/messages: counts_sum": True,
         "campaign/messages: message_ids_unique": True,
@@ -137,17 +148,19 @@ def test_sensors_and_schedules_run_from_the_start(definitions: dg.Definitions) -
         if isinstance(schedule, dg.ScheduleDefinition)
     }
     assert sensors == {
+        "alerts": "RUNNING",
         "due_sends": "RUNNING",
         "landed_events": "RUNNING",
         "orphaned_runs": "RUNNING",
+        "provider_erasures": "RUNNING",
         "queue_health": "RUNNING",
     }
     assert schedules == {
         "nightly_marts": "RUNNING",
         "nightly_reports": "RUNNING",
+        "weekly_digests": "RUNNING",
         "weekly_maintenance": "RUNNING",
         "daily_retention": "RUNNING",
-        "provider_erasures": "RUNNING",
     }
 
 

@@ -56,8 +56,13 @@ def test_only_the_failed_lane_runs_again_once_its_key_is_right(
             "campaign__dispatch.send_lane[email_sendgrid]",
             "campaign__dispatch.settle",
             "campaign__reconciliation",
+            "core__message_counts",
+            "core__message_facts",
+            "core__message_status",
             "core__outcomes",
             "mart__campaign_performance",
+            "mart__costs",
+            "mart__experiments",
             "mart__send_funnel",
             "report__campaign",
         ]

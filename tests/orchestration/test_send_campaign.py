@@ -27,9 +27,11 @@ def metadata(result: dg.ExecuteInProcessResult, key: dg.AssetKey) -> dict[str, A
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """What the checks on the way of the send found; those of models are tested with them."""
     return {
         f"{check.asset_key.to_user_string()}: {check.check_name}": check.passed
         for check in result.get_asset_check_evaluations()
+        if check.asset_key.path[0] == "campaign"
     }
 
 
@@ -47,25 +49,20 @@ def test_send_is_accounted_for_from_audience_to_report(gallery: Dagster, sandbox
         "campaign/messages: message_ids_unique": True,
         "campaign/reconciliation: is_balanced": True,
     }
-    funnel = [
-        {"step": "audience", "contacts": 4},
-        {"step": "excluded", "contacts": 0},
-        {"step": "messages", "contacts": 4},
-    ]
+    funnel = {"audience": 4, "excluded": 0, "messages": 4}
     assert metadata(result, vocabulary.AUDIENCE)["dagster/partition_row_count"] == 4
     assert metadata(result, vocabulary.MESSAGES)["messages_added"] == 4
-    assert metadata(result, vocabulary.MESSAGES)["funnel"][:3] == funnel
-    assert metadata(result, vocabulary.DISPATCH)["funnel"][:3] == funnel
-    assert {"step": "accepted", "contacts": 4} in metadata(result, vocabulary.DISPATCH)["funnel"]
+    assert metadata(result, vocabulary.MESSAGES).items() >= funnel.items()
+    assert metadata(result, vocabulary.DISPATCH).items() >= (funnel | {"accepted": 4}).items()
     assert "svg" in metadata(result, vocabulary.DISPATCH)["funnel_chart"]
     assert Path(metadata(result, vocabulary.REPORT)["report"]).read_text(encoding="utf-8").startswith("<!")
     assert gallery.ledger("select status from send") == [("sent",)]
     accepted = gallery.lake("select message_id from core.outcomes where status = 'accepted'")["message_id"]
     assert set(accepted) == set(sandbox.accepted(gallery.message_ids()))
-    assert gallery.lake("select channel, messages, accepted from mart.campaign_performance").rows() == [
-        ("email", 3, 3),
-        ("sms", 1, 1),
-    ]
+    counted = gallery.lake(
+        "select channel, messages, accepted from mart.campaign_performance order by channel"
+    )
+    assert counted.rows() == [("email", 3, 3), ("sms", 1, 1)]
 
 
 def test_second_run_sends_nothing_and_a_third_only_tops_up(

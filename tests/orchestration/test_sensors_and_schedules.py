@@ -8,7 +8,7 @@ from running import Dagster
 from comms_pipeline.ledger import alerts
 from comms_pipeline.ledger.alerts import Trouble
 from comms_pipeline.ledger.landing import land
-from comms_pipeline.loader.events import load_provider_events
+from comms_pipeline.loader.following import catch_up
 from comms_pipeline.schedules import nightly_marts, nightly_reports
 from comms_pipeline.sensors import due_sends, landed_events, queue_health
 
@@ -81,7 +81,16 @@ def test_landed_webhook_asks_for_one_load(gallery: Dagster) -> None:
     (first,) = tick(gallery, landed_events)
     (same,) = tick(gallery, landed_events)
     assert first.run_key == same.run_key
-    assert load_provider_events(gallery.stores).webhooks == 1
+    gallery.run("load_events")
+    assert tick(gallery, landed_events) == []
+
+
+def test_what_the_loader_brought_asks_for_models_that_know_it(gallery: Dagster) -> None:
+    with gallery.stores.ledger() as ledger:
+        land(ledger, provider="sendgrid", kind="events", query="", body=b"[]")
+    catch_up(gallery.stores)
+    assert len(tick(gallery, landed_events)) == 1
+    gallery.run("load_events")
     assert tick(gallery, landed_events) == []
 
 

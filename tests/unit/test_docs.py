@@ -136,18 +136,6 @@ def test_every_key_of_a_mapping_is_documented() -> None:
     assert {str(target) for target in Target} <= cells
 
 
-def test_every_column_of_the_lake_is_documented() -> None:
-    page = text_of("docs/guides/querying.md")
-    tables = TABLE.findall(text_of("warehouse/lake/schema.sql"))
-    assert len(tables) > 10
-    for name, body in tables:
-        section = page.split(f"**`{name}`**", 1)[-1]
-        assert section != page, name
-        described = set(CODE_SPAN.findall(re.split(r"^(?:\*\*`|##)", section, maxsplit=1, flags=re.M)[0]))
-        columns = {line.split()[0] for line in body.splitlines() if not line.strip().startswith("--")}
-        assert columns <= described, (name, columns - described)
-
-
 @every_page
 def test_python_shown_imports_what_exists(page: Path) -> None:
     blocks = [body for kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind == "python"]

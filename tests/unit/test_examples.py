@@ -169,7 +169,7 @@ def test_audiences_find_whom_they_mean(campaign_id, count):
     query = compile_audience(campaign.spec.audience, campaign.spec.organisation)
     with duckdb.connect(":memory:") as lake:
         lake.execute("create schema core")
-        lake.execute("create table core.engagement (contact_id varchar, human_clicks bigint)")
+        lake.execute("create table core.contact_scores (contact_id varchar, human_clicks bigint)")
         columns = ", ".join(
             f"{name} varchar" for name in (*sorted(CONTACT_FIELDS), "contact_id", "attributes")
         )

@@ -17,6 +17,9 @@ SECRETS = {
     "COMMS_LINK_KEYS": "2:hush-link-key-2-0123456789-0123456789",
     "COMMS_SENDGRID_API_KEY": "hush-sendgrid",
     "COMMS_TWILIO_AUTH_TOKEN": "hush-twilio",
+    "COMMS_RESEND_WEBHOOK_SECRET": "hush-resend-webhooks",
+    "COMMS_MAILGUN_WEBHOOK_KEY": "hush-mailgun-webhooks",
+    "COMMS_NOTIFY": "json://hush-notify",
 }
 
 
@@ -207,6 +210,9 @@ def test_every_setting_that_is_a_secret_is_kept_as_one():
     assert kept == {
         "database_url",
         "secret_key",
+        "notify",
+        "resend_webhook_secret",
+        "mailgun_webhook_key",
         "link_keys",
         "events_key",
         "sendgrid_api_key",

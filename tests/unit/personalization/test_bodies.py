@@ -339,6 +339,37 @@ def test_literal_links_and_a_pixel_lead_by_way_of_us_when_we_track():
     assert done.join("text")[0].startswith("1 (https://x.example/?a=1&b=2)")
 
 
+def test_the_trap_is_the_last_thing_of_the_page_and_nobody_meets_it():
+    bodies = Bodies(trap=LINKS)
+
+    done = bodies.finish(group(("<body><p>Hi ", 0, "</p></body>"), ["Ada", "Bo"]), recipients(2))
+
+    traps = LINKS.trap_urls(recipients(2)).to_list()
+    for row, page in enumerate(done.join("html")):
+        (trap,) = [tag for tag in start_tags(page) if tag.name == "a"]
+        told = {
+            name: trap.attribute(name).meaning
+            for name in ("href", "aria-hidden", "tabindex", "clicktracking")
+        }
+        assert told == {
+            "href": traps[row],
+            "aria-hidden": "true",
+            "tabindex": "-1",
+            "clicktracking": "off",
+        }
+        assert "display:none" in trap.attribute("style").meaning
+        assert page.endswith("></a></body>")
+    assert len(set(traps)) == 2
+    assert done.join("text").to_list() == ["Hi Ada", "Hi Bo"]
+
+
+def test_pixel_and_trap_go_together():
+    page = Bodies(tracking=LINKS, trap=LINKS).finish(group("<p>Hi</p>"), recipients(1)).join("html")[0]
+
+    assert page.count("/o/") == page.count("/t/") == 1
+    assert page.count("/c/") == 0
+
+
 def test_nothing_is_tracked_unless_asked_and_an_unsafe_link_is_refused():
     page = '<a href="https://x.example/a b">x</a>'
 

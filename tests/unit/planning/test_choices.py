@@ -10,7 +10,10 @@ from comms_pipeline.domain.campaign import ChannelChoice, Variant
 from comms_pipeline.domain.message import Channel
 from comms_pipeline.planning.choices import (
     Purpose,
+    Unassigned,
+    assigned_variant_column,
     channel_column,
+    is_assigned_holdout,
     is_held_out,
     positions,
     variant_column,
@@ -126,6 +129,26 @@ def test_variants_are_shared_out_alike_among_those_who_are_not_held_out():
     counts = Counter(variant_column(kept, "news", [A, B]).to_list())
 
     assert counts["a"] / kept.len() == pytest.approx(0.25, abs=0.006)
+
+
+ARMS = {"A": "a", "A2": "a", "B": "b", "none": "holdout"}
+
+
+def test_an_arm_assigned_elsewhere_is_the_one_its_value_leads_to():
+    assert assigned_variant_column(pl.Series(["B", "A", "A2"]), ARMS, "news").to_list() == ["b", "a", "a"]
+    assert assigned_variant_column(pl.Series([], dtype=pl.String), ARMS, "news").to_list() == []
+    assert is_assigned_holdout(pl.Series(["B", "none", None, "None"]), ARMS).to_list() == [
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("lost", [["C"], [None], ["none"]])
+def test_who_is_in_no_arm_is_neither_drawn_nor_left_out(lost):
+    with pytest.raises(Unassigned, match="campaign news: at least 1 contacts of its audience are in no arm"):
+        assigned_variant_column(pl.Series(["A", *lost]), ARMS, "news")
 
 
 def chosen(

@@ -91,6 +91,7 @@ select f.event_id, coalesce(m.message_id, f.message_id) as message_id, m.send_id
        case when f.kind in ('opened', 'clicked') and f.is_machine then 'machine'
             when f.kind in ('opened', 'clicked') then 'human'
             else 'unknown' end as verdict,
+       null::double as verdict_score, null::varchar[] as verdict_reasons, null::integer as verdict_version,
        f.user_agent, f.ip_key, f.is_head, f.is_prefetch, f.is_machine as is_told_machine,
        case when m.message_id is null then 'unmatched' when o.message_id is null then 'provider_id'
             else 'message_id' end as match,
@@ -105,6 +106,13 @@ left join campaign.sends n on n.send_id = m.send_id
 -- name: leave_unmatched
 delete from placed where is_known and match = 'unmatched'
 
+-- name: count_placed
+select count(*) filter (not is_known) as added, count(*) filter (is_known) as mended from placed
+
+-- name: messages_placed
+create or replace temp table placed_messages as
+select distinct message_id from placed where message_id is not null
+
 -- name: remove_mended
 delete from core.events where event_id in (select event_id from placed where is_known)
 
@@ -113,4 +121,4 @@ insert into core.events by name select * exclude (is_known) from placed
 
 -- name: drop_steps
 drop table if exists told; drop table if exists fresh; drop table if exists ours; drop table if exists found;
-drop table if exists placed
+drop table if exists placed; drop table if exists placed_messages

@@ -75,7 +75,8 @@ select message_id, coalesce(m.send_id, a.send_id, t.send_id) as send_id,
        t.sent_at, t.deferred_at, t.delivered_at, t.bounced_at, t.failed_at, t.first_opened_at, t.first_human_opened_at,
        t.first_clicked_at, t.first_human_clicked_at, t.complained_at, t.unsubscribed_at,
        coalesce(t.opens, 0) as opens, coalesce(t.human_opens, 0) as human_opens, coalesce(t.clicks, 0) as clicks,
-       coalesce(t.human_clicks, 0) as human_clicks, t.last_event_at, $now::timestamptz as updated_at
+       coalesce(t.human_clicks, 0) as human_clicks, t.last_event_at, $now::timestamptz as updated_at,
+       $load_id as load_id
 from told t
 full join answered a using (message_id)
 left join planned m using (message_id)

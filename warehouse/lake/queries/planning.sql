@@ -56,6 +56,7 @@ select a.contact_id, c.email, c.phone, c.time_zone, c.country, c.region, c.postc
        try_cast(c.attributes ->> '$.birth_date' as date) as birth_date,
        try_cast(c.attributes ->> '$.is_minor' as boolean) as is_minor,
        try_cast(json_extract_string(c.attributes, $date_off) as date) as date_off,
+       json_extract_string(c.attributes, $assigned_by::varchar) as assigned,
        r.recent_email, r.topics_email, r.recent_sms, r.topics_sms, r.recent_whatsapp, r.topics_whatsapp
 from campaign.audiences a
 anti join planned using (contact_id)
@@ -88,12 +89,13 @@ with slice as materialized (
 )
 select s.contact_id, a.channels, a.hours_email, a.hours_sms, a.hours_whatsapp, c.language, c.time_zone,
        lower(trim(c.attributes ->> '$.preferred_channel')) as preferred_channel,
+       json_extract_string(c.attributes, $assigned_by::varchar) as assigned,
        epoch($now::timestamptz - e.last_engaged_at) / 86400.0 as days_since_engaged,
-       (e.human_opens + 2 * e.human_clicks) / (2.0 * e.messages) as engagement_rate
+       (e.human_opens + 2 * e.human_clicks) / nullif(2.0 * e.messages, 0) as engagement_rate
 from slice s
 left join allowed a using (contact_id)
 left join core.contacts c using (contact_id)
-left join core.engagement e using (contact_id)
+left join core.contact_scores e using (contact_id)
 order by s.contact_id
 
 -- name: next_generation

@@ -1,22 +1,5 @@
 -- What the lake holds of one person, and what remains to be done once it was deleted.
 
--- name: contact_by_id
-select contact_id, organisation_id, email, phone, is_erased from core.contacts where contact_id = $value
-
--- name: contact_by_external_id
-select contact_id, organisation_id, email, phone, is_erased from core.contacts
-where external_id = $value and organisation_id = $organisation
-
--- name: contact_by_email
--- Candidates: which spellings are one mailbox is told by the caller, for letters beyond ASCII.
-select contact_id, organisation_id, email, phone, is_erased from core.contacts
-where (lower(email) = lower($value) or strlen(email) <> length(email))
-  and ($organisation is null or organisation_id = $organisation)
-
--- name: contact_by_phone
-select contact_id, organisation_id, email, phone, is_erased from core.contacts
-where phone = $value and ($organisation is null or organisation_id = $organisation)
-
 -- name: plans_of_contact
 select distinct send_id, generation from campaign.messages where contact_id = $contact_id
 
@@ -116,8 +99,8 @@ select * from core.business_events where contact_id = $contact_id order by occur
 -- name: export_conversions
 select * from core.conversions where contact_id = $contact_id order by occurred_at, event_id, message_id
 
--- name: export_engagement
-select * from core.engagement where contact_id = $contact_id
+-- name: export_contact_scores
+select * from core.contact_scores where contact_id = $contact_id
 
 -- name: export_channel_affinity
 select * from core.channel_affinity where contact_id = $contact_id order by channel
@@ -186,8 +169,8 @@ where (may_hold(reason, $anchor) and regexp_matches(reason, $pattern, 'i'))
 select count(*) from (select file::varchar as text from read_parquet($path) as file)
 where may_hold(text, $anchor) and regexp_matches(text, $pattern, 'i')
 
--- name: delete_engagement
-delete from core.engagement where contact_id = $contact_id
+-- name: delete_contact_scores
+delete from core.contact_scores where contact_id = $contact_id
 
 -- name: delete_channel_affinity
 delete from core.channel_affinity where contact_id = $contact_id

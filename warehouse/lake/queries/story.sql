@@ -1,28 +1,4 @@
--- What is on record of one contact and one send. Addresses serve to find the contact and its keys; none is shown.
-
--- name: contact_by_id
-select * from core.contacts where contact_id = $value and organisation_id = $organisation
-
--- name: contact_by_external_id
-select * from core.contacts where external_id = $value and organisation_id = $organisation order by contact_id
-
--- name: contact_by_email
--- The spelling that was given, or another of the same mailbox.
-select * from core.contacts
-where organisation_id = $organisation
-  and (email = $value or lower(nfc_normalize(email)) = lower(nfc_normalize($value)))
-order by contact_id
-
--- name: contact_by_phone
-select * from core.contacts where phone = $value and organisation_id = $organisation order by contact_id
-
--- name: owner_of
--- Whose contact an id is, wherever one is kept.
-select organisation_id from core.contacts where contact_id = $contact_id
-union all
-select n.organisation_id from campaign.audiences a join campaign.sends n using (send_id)
-where a.contact_id = $contact_id
-limit 1
+-- What is on record of one contact and one send.
 
 -- name: is_among
 -- A compiled audience query is put in.
@@ -45,12 +21,12 @@ from campaign.messages where send_id = $send_id and contact_id = $contact_id
 order by generation, channel
 
 -- name: outcomes
-select status, reason, code, provider, recorded_at
+select status, reason, code, provider, provider_message_id, recorded_at
 from core.outcomes where send_id = $send_id and message_id = $message_id
 order by outcome_id
 
 -- name: events
-select kind, verdict, provider, reason, code, occurred_at
+select kind, verdict, verdict_reasons, provider, reason, code, occurred_at
 from core.events where message_id = $message_id
 order by occurred_at, received_at, event_id
 

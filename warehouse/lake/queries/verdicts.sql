@@ -75,9 +75,21 @@ set verdict = c.verdict, verdict_score = c.verdict_score, verdict_reasons = c.ve
 from changed_verdicts c
 where e.event_id = c.event_id
 
--- name: messages_of_load
-create or replace temp table verdicts_of_load as
-select distinct message_id from core.events where load_id = $load_id and message_id is not null
+-- name: events_to_come
+-- core.events as it will be.
+create or replace temp view events_to_come as
+select * from core.events union all by name select * exclude (is_known) from placed
+
+-- name: judge_placed
+create or replace temp table judged_placed as
+select p.* exclude (verdict, verdict_score, verdict_reasons, verdict_version),
+       coalesce(c.verdict, p.verdict) as verdict, c.verdict_score, c.verdict_reasons, c.verdict_version
+from placed p left join changed_verdicts c using (event_id);
+drop table placed;
+alter table judged_placed rename to placed
+
+-- name: changes_elsewhere
+delete from changed_verdicts where event_id in (select event_id from placed)
 
 -- name: messages_of_day
 create or replace temp table verdicts_of_day as
