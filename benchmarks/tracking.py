@@ -86,8 +86,12 @@ def serve(home: Path, how: str, port: int, times: Path) -> None:
     uvicorn.run(timed, host="127.0.0.1", port=port, access_log=False, log_level="warning")
 
 
-async def visit(port: int, requests: Sequence[bytes], until: float, pause: float) -> int:
-    """One connection's hits, each after the answer to the one before; returns how many were acknowledged."""
+async def visit(port: int, requests: Sequence[bytes], until: float, pause: float, after: float) -> int:
+    """One connection's hits, each after the answer to the one before; returns how many were acknowledged.
+
+    It begins `after` so many seconds: people do not come in step.
+    """
+    await asyncio.sleep(after)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     acknowledged = 0
     while (now := time.perf_counter()) < until:
@@ -107,7 +111,9 @@ async def visits(port: int, requests: Sequence[bytes], seconds: float, per_secon
     until = time.perf_counter() + seconds
     share = len(requests) // CONNECTIONS
     parts = [requests[number * share : (number + 1) * share] for number in range(CONNECTIONS)]
-    return sum(await asyncio.gather(*(visit(port, part, until, pause) for part in parts)))
+    starts = [pause * number / CONNECTIONS for number in range(CONNECTIONS)]
+    found = (visit(port, part, until, pause, after) for part, after in zip(parts, starts, strict=True))
+    return sum(await asyncio.gather(*found))
 
 
 def wait_for(port: int) -> None:
