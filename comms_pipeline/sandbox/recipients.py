@@ -229,8 +229,10 @@ def _engagement(acts: Acts, arrival: float, draws: tuple[float, ...]) -> list[St
         steps.append(Step(arrival + 0.2 + draws[14], Happening.OPENED_BY_MACHINE, draws[14]))
     if not acts.opens:
         return steps
-    opened = arrival + 3 + 2 * _spread(draws[15], 8)
-    clicked = opened + 0.5 + _spread(draws[16], 8)
+    # People take their time, also where events follow within seconds (a delay of 0.3 s): who is quicker than 2 s with
+    # an open or 5 s with a click counts as a machine.
+    opened = arrival + 8 + 2 * _spread(draws[15], 8)
+    clicked = opened + 9 + _spread(draws[16], 8)
     steps.append(Step(opened, Happening.OPENED, draws[17]))
     if acts.clicks:
         steps.append(Step(clicked, Happening.CLICKED, draws[18]))
@@ -285,7 +287,7 @@ def whatsapp_steps(
     ending = address[-4:]
     if ending == "0010" or (draws[16] < READ_SHARE and ending > _LAST_FORCED):
         arrived = [step.after for step in steps if step.what is Happening.DELIVERED]
-        steps += [Step(after + 0.5 + draws[17], Happening.OPENED, draws[17]) for after in arrived]
+        steps += [Step(after + 8 + draws[17], Happening.OPENED, draws[17]) for after in arrived]
     return sorted(steps)
 
 

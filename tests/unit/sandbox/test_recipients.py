@@ -113,7 +113,8 @@ def test_people_click_long_after_delivery_and_scanners_at_once() -> None:
         for step in steps:
             if step.what in delays:
                 delays[step.what].append(step.after - arrival)
-    assert min(delays[Happening.CLICKED]) > 3
+    # More than 5 s also where a delay is 0.3 s.
+    assert min(delays[Happening.CLICKED]) > 16.7
     assert max(delays[Happening.SCANNED]) < 1
 
 
