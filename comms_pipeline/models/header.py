@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import yaml
@@ -27,6 +28,7 @@ _HEADER = re.compile(r"\A\s*/\* ---\n(?P<yaml>.*?)\n--- \*/\s*\n?(?P<sql>.*)\Z",
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _IDENTIFIER = r"[a-z][a-z0-9_]*"
 _GUIDE = "See docs/guides/adding-a-model.md"
+_NONE: Mapping[str, object] = MappingProxyType({})
 
 
 class InvalidModel(CommsError):
@@ -112,6 +114,8 @@ class Column(_Part):
     type: Sentence
     description: Sentence
     unit: Sentence | None = None
+    formula: Annotated[Sentence | None, Field(alias="is")] = None
+    """SQL over other columns of the row, of a column that the model's own SELECT leaves out."""
     tests: tuple[Test, ...] = ()
 
     def has(self, test: str) -> bool:
@@ -250,38 +254,70 @@ class Model:
         return hashlib.sha256(told.encode()).hexdigest()
 
 
-def read_model(table: str, file: str, text: str) -> Model:
+def read_model(table: str, file: str, text: str, shared: Mapping[str, object] = _NONE) -> Model:
     """The model `table` ("schema.name") of a file's text; `file` names it in errors.
 
-    Raises `InvalidModel`.
+    `shared` has the columns that headers may name without a definition. Raises `InvalidModel`.
     """
     found = _HEADER.match(text)
     if found is None:
         raise InvalidModel(
             file, "it does not begin with a header", "Begin with `/* ---`, end the header with `--- */`"
         )
-    header = _header(file, found["yaml"])
+    header = _header(file, found["yaml"], shared)
     _require_columns(file, header)
     select, changed = _queries(file, header, found["sql"])
-    return Model(table=table, file=file, header=header, select=select, changed=changed)
+    return Model(table=table, file=file, header=header, select=_whole_rows(header, select), changed=changed)
 
 
-def _header(file: str, text: str) -> Header:
+def read_shared_columns(file: str, text: str) -> Mapping[str, object]:
+    """The columns of `columns.yaml`, by name; checked where a model uses them. Raises `InvalidModel`."""
+    return _mapping(file, text, "the file", first_line=1)
+
+
+def _mapping(file: str, text: str, what: str, *, first_line: int) -> dict[str, object]:
     try:
         told = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 2}" if mark else file
+        where = f"{file}:{mark.line + first_line}" if mark else file
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise InvalidModel(
-            where, f"the header is not YAML: {problem}", "Quote text with a colon or a comma"
+            where, f"{what} is not YAML: {problem}", "Quote text with a colon or a comma"
         ) from None
     if not isinstance(told, dict):
-        raise InvalidModel(file, "the header is not a mapping", _GUIDE)
+        raise InvalidModel(file, f"{what} is not a mapping", _GUIDE)
+    return told
+
+
+def _header(file: str, text: str, shared: Mapping[str, object]) -> Header:
+    # The header's first line is the file's second.
+    told = _mapping(file, text, "the header", first_line=2)
+    columns = told.get("columns")
+    if isinstance(columns, dict):
+        unknown = [name for name, column in columns.items() if column is None and name not in shared]
+        if unknown:
+            raise InvalidModel(
+                file,
+                f"`columns.{unknown[0]}` has no definition",
+                "Write one; columns.yaml has none of that name",
+            )
+        told["columns"] = {
+            name: shared[name] if column is None else column for name, column in columns.items()
+        }
     try:
         return Header.model_validate(told)
     except ValidationError as error:
         raise InvalidModel(file, *_explained(error)) from None
+
+
+def _whole_rows(header: Header, select: str | None) -> str | None:
+    """The SELECT with the columns that have a formula."""
+    formulas = [f"{column.formula} as {name}" for name, column in header.columns.items() if column.formula]
+    if select is None or not formulas:
+        return select
+    added = ",\n       ".join(formulas)
+    return f"select *,\n       {added}\nfrom (\n{select}\n) row_of_model"
 
 
 def _explained(error: ValidationError) -> tuple[str, str]:

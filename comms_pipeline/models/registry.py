@@ -7,10 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from comms_pipeline.domain.errors import NotFound
-from comms_pipeline.models.header import InvalidModel, Model, read_model
+from comms_pipeline.models.header import InvalidModel, Model, read_model, read_shared_columns
 from comms_pipeline.sqlfiles import warehouse_root
 
 FOLDER = "lake/models"
+SHARED = "columns.yaml"
 LAYERS = ("raw", "core", "mart")
 
 
@@ -33,7 +34,7 @@ def model_named(table: str) -> Model:
 
 def text_of_all() -> str:
     """The text of every file, which changes when any of them does."""
-    files = model_files(warehouse_root() / FOLDER)
+    files = [warehouse_root() / FOLDER / SHARED, *model_files(warehouse_root() / FOLDER)]
     return "\n".join(f"{path.name}\n{path.read_text(encoding='utf-8')}" for path in files)
 
 
@@ -43,12 +44,16 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def read_folder(folder: Path) -> list[Model]:
-    """The models of `folder`/LAYER/NAME.sql. Raises `InvalidModel`."""
+    """The models of `folder`/LAYER/NAME.sql, with the columns of its `columns.yaml`. Raises `InvalidModel`."""
+    path = folder / SHARED
+    text = path.read_text(encoding="utf-8") if path.exists() else "{}"
+    shared = read_shared_columns(f"warehouse/{FOLDER}/{SHARED}", text)
     return [
         read_model(
             f"{path.parent.name}.{path.stem}",
             f"warehouse/{FOLDER}/{path.parent.name}/{path.name}",
             path.read_text(encoding="utf-8"),
+            shared,
         )
         for path in model_files(folder)
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from comms_pipeline.models.header import InvalidModel, Model, Severity, read_model
+from comms_pipeline.models.header import InvalidModel, Model, Severity, read_model, read_shared_columns
 
 FILE = "warehouse/lake/models/mart/reads.sql"
 HEADER = """\
@@ -67,6 +67,35 @@ def test_a_model_of_python_has_a_header_only() -> None:
     model = read(f"{HEADER}computed: python\ndepends_on: [core.events]\n", "")
     assert model.is_python
     assert model.select is None
+
+
+SHARED = """\
+reads: {type: bigint, unit: messages, description: Opened by whomever.}
+rate: {type: double, unit: share, description: Of the messages., is: "reads / nullif(messages, 0)"}
+"""
+
+
+def test_a_column_without_a_definition_is_the_shared_one_and_its_formula_is_added_to_the_rows() -> None:
+    header = HEADER[: HEADER.index("  reads:")] + "  reads:\n  rate:\n"
+    model = read_model("mart.reads", FILE, text(header), read_shared_columns("columns.yaml", SHARED))
+    assert model.header.columns["reads"].description == "Opened by whomever."
+    assert model.select is not None
+    assert model.select.split() == (
+        f"select *, reads / nullif(messages, 0) as rate from ( {SELECT} ) row_of_model".split()
+    )
+
+
+def test_a_column_that_nobody_defines_is_told() -> None:
+    assert problem(f"{HEADER}  rate:\n") == (
+        f"{FILE}: `columns.rate` has no definition. Write one; columns.yaml has none of that name"
+    )
+
+
+def test_shared_columns_that_are_not_yaml_are_told() -> None:
+    with pytest.raises(InvalidModel, match=r"columns\.yaml:1: the file is not YAML"):
+        read_shared_columns("columns.yaml", "reads: {type: bigint")
+    with pytest.raises(InvalidModel, match=r"columns\.yaml: the file is not a mapping"):
+        read_shared_columns("columns.yaml", "- reads")
 
 
 def test_the_digest_follows_what_makes_the_rows_and_not_what_is_said_of_them() -> None:

@@ -13,32 +13,32 @@ columns:
   send_id: {type: varchar, description: The send., tests: [not_null, {relation: campaign.sends.send_id}]}
   campaign_id: {type: varchar, description: The campaign of the send., tests: [not_null]}
   organisation_id: {type: varchar, description: Whose messages they are., tests: [not_null]}
-  channel: {type: varchar, description: "email, sms or whatsapp.", tests: [not_null]}
+  channel:
   variant: {type: varchar, description: The variant of the campaign; empty without variants., tests: [not_null]}
   lane: {type: varchar, description: Channel and provider., tests: [not_null]}
   score_band: {type: varchar, description: The fifth the personalization score lies in., tests: [not_null]}
-  day: {type: date, description: "UTC date of acceptance; of what is not accepted, of the time it is due.", tests: [not_null]}
+  day:
   cost_currency: {type: varchar, description: The currency of the prices; null without a price.}
   revenue_currency: {type: varchar, description: "The currency the messages brought money in; null without any, XXX (ISO 4217: none) of messages that brought several."}
-  messages: {type: bigint, unit: messages, description: Planned., tests: [not_null]}
-  accepted: {type: bigint, unit: messages, description: The provider took them., tests: [not_null]}
-  refused: {type: bigint, unit: messages, description: "Refused, by the provider or by our last check.", tests: [not_null]}
+  messages:
+  accepted:
+  refused:
   refused_by_us: {type: bigint, unit: messages, description: "Of the refused, those our last check held back: suppressed, unwanted, capped, no reply window.", tests: [not_null]}
-  deferred: {type: bigint, unit: messages, description: "Surely not sent, to be tried again.", tests: [not_null]}
-  cancelled: {type: bigint, unit: messages, description: Given up by people., tests: [not_null]}
-  unknown: {type: bigint, unit: messages, description: Nobody knows yet whether the provider took them., tests: [not_null]}
-  waiting: {type: bigint, unit: messages, description: Nothing is recorded yet., tests: [not_null]}
-  delivered: {type: bigint, unit: messages, description: "Arrived, and did not come back.", tests: [not_null]}
-  bounced: {type: bigint, unit: messages, description: Came back in the end., tests: [not_null]}
-  failed: {type: bigint, unit: messages, description: Given up by the provider in the end., tests: [not_null]}
-  opened: {type: bigint, unit: messages, description: "Opened, by whomever or whatever.", tests: [not_null]}
-  human_opened: {type: bigint, unit: messages, description: Opened by a person., tests: [not_null]}
-  clicked: {type: bigint, unit: messages, description: "Clicked, by whomever or whatever.", tests: [not_null]}
-  human_clicked: {type: bigint, unit: messages, description: Clicked by a person., tests: [not_null]}
-  human_opened_and_clicked: {type: bigint, unit: messages, description: Opened by a person and clicked by one., tests: [not_null]}
-  unsubscribed: {type: bigint, unit: messages, description: The recipient unsubscribed by it., tests: [not_null]}
-  complained: {type: bigint, unit: messages, description: The recipient called it spam., tests: [not_null]}
-  converted: {type: bigint, unit: messages, description: Delivered and credited with at least one conversion., tests: [not_null]}
+  deferred:
+  cancelled:
+  unknown:
+  waiting:
+  delivered:
+  bounced:
+  failed:
+  opened:
+  human_opened:
+  clicked:
+  human_clicked:
+  human_opened_and_clicked:
+  unsubscribed:
+  complained:
+  converted:
   revenue_micros: {type: bigint, unit: micros, description: "What they brought, in the revenue currency; null where that is XXX, 0 where it is null."}
   segments: {type: bigint, unit: segments, description: "Segments of the accepted text messages; one for each message of other channels.", tests: [not_null]}
   cost_micros: {type: bigint, unit: micros, description: "What the accepted ones cost, in the cost currency; null without a price."}

@@ -13,7 +13,7 @@ columns:
   campaign_id: {type: varchar, description: The campaign of the send., tests: [not_null]}
   organisation_id: {type: varchar, description: Whose message it is., tests: [not_null]}
   contact_id: {type: varchar, description: The recipient., tests: [not_null]}
-  channel: {type: varchar, description: "email, sms or whatsapp.", tests: [not_null]}
+  channel:
   variant: {type: varchar, description: The variant of the campaign; empty without variants., tests: [not_null]}
   lane: {type: varchar, description: "Channel and provider it went through in the end, else those it is planned for.", tests: [not_null]}
   score_band: {type: varchar, description: The fifth its personalization score lies in., tests: [not_null, {accepted: ['0.0-0.2', '0.2-0.4', '0.4-0.6', '0.6-0.8', '0.8-1.0']}]}

@@ -10,7 +10,7 @@ figures:
   bounces: sum(messages)
 columns:
   organisation_id: {type: varchar, description: Whose messages they are., tests: [not_null]}
-  channel: {type: varchar, description: "email, sms or whatsapp.", tests: [not_null]}
+  channel:
   domain: {type: varchar, description: "As in mart.deliverability: e-mail domain or calling code, small ones together.", tests: [not_null]}
   bounce_class: {type: varchar, description: "invalid: nobody is there; mailbox: it is full or out of use; blocked: not from us, or not now; spam: taken for spam; transient: a passing fault that did not pass; other: all else.", tests: [not_null, {accepted: [invalid, mailbox, blocked, spam, transient, other]}]}
   code: {type: varchar, description: "SMTP status (RFC 3463), SMTP reply or Twilio error as the provider told it; empty where it told none.", tests: [not_null]}

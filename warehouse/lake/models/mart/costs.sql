@@ -11,18 +11,18 @@ figures:
   segments: sum(segments)
 columns:
   send_id: {type: varchar, description: The send., tests: [not_null, {relation: campaign.sends.send_id}]}
-  campaign_id: {type: varchar, description: The campaign., tests: [not_null]}
+  campaign_id:
   organisation_id: {type: varchar, description: Whose messages they are., tests: [not_null]}
-  channel: {type: varchar, description: "email, sms or whatsapp.", tests: [not_null]}
+  channel:
   lane: {type: varchar, description: "Channel and provider, such as sms:twilio.", tests: [not_null]}
-  messages: {type: bigint, unit: messages, description: "Planned.", tests: [not_null]}
+  messages:
   accepted: {type: bigint, unit: messages, description: "The provider took them: these cost.", tests: [not_null]}
   segments: {type: bigint, unit: segments, description: "Of the accepted ones: segments of text messages, one for each message of other channels.", tests: [not_null]}
   cost_micros: {type: bigint, unit: micros, description: "Of the accepted ones, by the prices set when they were planned (COMMS_PRICES); what is billed is not known. Null where any has no price, or prices are in several currencies."}
   currency: {type: varchar, description: The currency of the cost; null where the cost is.}
-  delivered: {type: bigint, unit: messages, description: "Arrived, and did not come back.", tests: [not_null]}
-  human_clicked: {type: bigint, unit: messages, description: "Clicked by a person.", tests: [not_null]}
-  converted: {type: bigint, unit: messages, description: "Delivered and credited with at least one conversion.", tests: [not_null]}
+  delivered:
+  human_clicked:
+  converted:
   revenue_micros: {type: bigint, unit: micros, description: "What the conversions credited to them brought; 0 without any, null in several currencies."}
   revenue_currency: {type: varchar, description: The currency of the revenue; null without one or with several.}
   cost_per_delivered_micros: {type: bigint, unit: micros, description: "Cost for each delivered message, in the currency of the cost, rounded; null without either."}

@@ -11,9 +11,9 @@ figures:
   exclusions: sum(contacts)
 columns:
   send_id: {type: varchar, description: The send., tests: [not_null, {relation: campaign.sends.send_id}]}
-  campaign_id: {type: varchar, description: The campaign., tests: [not_null]}
+  campaign_id:
   organisation_id: {type: varchar, description: Whose send it is., tests: [not_null]}
-  channel: {type: varchar, description: "email, sms or whatsapp.", tests: [not_null]}
+  channel:
   rule_id: {type: varchar, description: The rule., tests: [not_null]}
   contacts: {type: bigint, unit: contacts, description: "Contacts it kept from this channel; they may get the send by another. Who broke several rules counts for each.", tests: [not_null]}
   sole_contacts: {type: bigint, unit: contacts, description: "Of them, those whom no other rule kept from it.", tests: [not_null]}

@@ -3,7 +3,7 @@ description: How each provider took and delivered what it was given, by day.
 grain: one lane and day
 key: [lane, day]
 group: deliverability
-owner: team:platform
+owner: team:operations
 freshness_hours: 26
 chart: {name: accepted_by_provider, of: sum(accepted), by: provider}
 figures:
@@ -14,18 +14,18 @@ figures:
 columns:
   provider: {type: varchar, description: "The provider, such as sendgrid.", tests: [not_null]}
   lane: {type: varchar, description: "Channel and provider, such as sms:twilio.", tests: [not_null]}
-  day: {type: date, description: "UTC date of acceptance; of what is not accepted, of the time it is due.", tests: [not_null]}
-  accepted: {type: bigint, unit: messages, description: "The provider took them.", tests: [not_null]}
+  day:
+  accepted:
   refused: {type: bigint, unit: messages, description: "Refused by the provider; what our last check held back is not its doing.", tests: [not_null]}
-  deferred: {type: bigint, unit: messages, description: "Surely not sent, to be tried again.", tests: [not_null]}
-  unknown: {type: bigint, unit: messages, description: "Nobody knows yet whether the provider took them.", tests: [not_null]}
-  delivered: {type: bigint, unit: messages, description: "Arrived, and did not come back.", tests: [not_null]}
-  bounced: {type: bigint, unit: messages, description: "Came back in the end.", tests: [not_null]}
-  failed: {type: bigint, unit: messages, description: "Given up by the provider in the end.", tests: [not_null]}
+  deferred:
+  unknown:
+  delivered:
+  bounced:
+  failed:
   median_delivery_seconds: {type: double, unit: seconds, description: "From acceptance to delivery, half of the messages are quicker; null where none was delivered."}
   refused_rate: {type: double, unit: share, description: refused / (accepted + refused + unknown); null where the provider was given none., tests: [share]}
   unknown_rate: {type: double, unit: share, description: unknown / (accepted + refused + unknown); null where the provider was given none., tests: [share]}
-  delivery_rate: {type: double, unit: share, description: delivered / accepted; null without accepted messages., tests: [share]}
+  delivery_rate:
 --- */
 -- Providers tell whole seconds, and their clocks are not ours: nothing is delivered before it is accepted.
 with counted as (
@@ -44,7 +44,6 @@ timed as (
 select split_part(c.lane, ':', 2) as provider, c.lane, c.day, c.accepted, c.refused, c.deferred, c.unknown,
        c.delivered, c.bounced, c.failed, t.median_delivery_seconds,
        c.refused / nullif(c.accepted + c.refused + c.unknown, 0) as refused_rate,
-       c.unknown / nullif(c.accepted + c.refused + c.unknown, 0) as unknown_rate,
-       c.delivered / nullif(c.accepted, 0) as delivery_rate
+       c.unknown / nullif(c.accepted + c.refused + c.unknown, 0) as unknown_rate
 from counted c
 left join timed t using (lane, day)

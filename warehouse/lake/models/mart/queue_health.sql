@@ -3,7 +3,7 @@ description: What waits in the queue, is in flight, in doubt or dead, by lane.
 grain: one lane and status of batches that are not done
 key: [lane, status]
 group: deliverability
-owner: team:platform
+owner: team:operations
 computed: python
 freshness_hours: 26
 chart: {name: messages_by_status, of: sum(messages), by: status}
