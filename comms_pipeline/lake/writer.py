@@ -37,9 +37,10 @@ class LakeWriter:
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Insert `frame` by column name; returns the number of rows."""
         if frame.height:
-            self.cursor.register("appended_rows", frame.to_arrow())
+            # DuckDB finds the variable by its name. What is registered instead stays in memory until the transaction
+            # ends, unregistered or not: a load of many frames would hold them all.
+            appended_rows = frame.to_arrow()  # noqa: F841
             self.cursor.execute(f"insert into {table} by name select * from appended_rows")
-            self.cursor.unregister("appended_rows")
         return frame.height
 
     @contextmanager

@@ -111,6 +111,10 @@ def rebuild_conversions(stores: Stores, attribution: Attribution = _DEFAULT) -> 
 
 
 def _credit(cursor: duckdb.DuckDBPyConnection, attribution: Attribution) -> int:
+    # Most events lead to no conversion, and those of everybody would be read to find that out.
+    if not cursor.execute("from contacts_to_attribute limit 1").fetchall():
+        cursor.execute("drop table contacts_to_attribute")
+        return 0
     parameters = {
         "types": list(CONVERSIONS),
         "custom_prefix": CUSTOM_PREFIX,

@@ -4,9 +4,9 @@ Parsing lives with providers; what the events amount to is made of them in `core
 """
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,9 +31,12 @@ __all__ = ["EventsLoaded", "insert_landed", "load_provider_events", "refresh_eve
 
 # A webhook may hold one event or a thousand: how many are read at once follows from how big the last ones were.
 _FEWEST_WEBHOOKS, _MOST_WEBHOOKS = 100, 10_000
-_BYTES_PER_READ = 16 * 1024 * 1024
-_BYTES_PER_COMMIT = 256 * 1024 * 1024
+_BYTES_PER_READ = 8 * 1024 * 1024
+_BYTES_PER_COMMIT = 512 * 1024 * 1024
 _WEBHOOKS_PER_COMMIT = 50_000
+# Every insert costs the lake a file, and some time. What is read ahead meanwhile is about the next one's.
+_EVENTS_PER_INSERT = 50_000
+_READS_AHEAD = 4
 # Fewer are read sooner one by one.
 _BYTES_READ_AS_COLUMNS = 256 * 1024
 _UNKNOWN_KINDS_SHOWN = 50
@@ -99,32 +102,36 @@ def _drain(
     watermark = read_watermark(writer.cursor, Feed.LANDINGS)
     webhooks = events = 0
     rejects: Counter[tuple[str, str]] = Counter()
-    with _one_ahead(_read(ledger, watermark, parsers, load_id)) as parts:
-        for part in parts:
+    parse = partial(_parse, parsers=parsers, load_id=load_id)
+    with _parsed_ahead(_read(ledger, watermark), parse) as parts:
+        for part in _joined(parts):
             for inserted in (
                 _insert(writer, part),
-                _insert_business_events(writer, part.rows, secret),
+                _insert_business_events(writer, part.business, secret),
             ):
                 events += inserted.events
                 rejects += inserted.rejects
-            watermark = Watermark(xact=part.rows[-1].xact, last_id=part.rows[-1].id)
-            webhooks += len(part.rows)
+            watermark = part.watermark
+            webhooks += part.webhooks
     drained = _Drained(webhooks=webhooks, events=events, rejects=rejects)
     return watermark, drained if webhooks else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Webhooks and what they tell: `EVENTS` and `REJECTS`. The business's own events are not read."""
+    """What some webhooks tell: `EVENTS` and `REJECTS`. The business's own events are not read yet.
 
-    rows: Sequence[LandingRow]
+    `watermark` is of the last webhook.
+    """
+
+    webhooks: int
+    watermark: Watermark
+    business: Sequence[LandingRow]
     events: pl.DataFrame
     rejects: pl.DataFrame
 
 
-def _read(
-    ledger: psycopg.Connection, watermark: Watermark, parsers: Parsers, load_id: int
-) -> Iterator[_Part]:
+def _read(ledger: psycopg.Connection, watermark: Watermark) -> Iterator[Sequence[LandingRow]]:
     """As many webhooks as make a commit, some at a time."""
     webhooks = size = 0
     limit = _FEWEST_WEBHOOKS
@@ -132,8 +139,8 @@ def _read(
         rows = feeds.landings_after(ledger, watermark, min(limit, _WEBHOOKS_PER_COMMIT - webhooks))
         if not rows:
             return
-        yield _parse(rows, parsers, load_id)
-        watermark = Watermark(xact=rows[-1].xact, last_id=rows[-1].id)
+        yield rows
+        watermark = _after(rows)
         webhooks += len(rows)
         read = sum(len(row.body) for row in rows)
         size += read
@@ -141,31 +148,69 @@ def _read(
 
 
 def _parse(rows: Sequence[LandingRow], parsers: Parsers, load_id: int) -> _Part:
+    business = [row for row in rows if row.provider == business_events.PROVIDER]
     told = [row for row in rows if row.provider != business_events.PROVIDER]
-    plain = [EVENTS.to_frame()]
+    plain = EVENTS.to_frame()
     if _can_be_columns(told, parsers):
-        processors = os.cpu_count() or 1
-        read_plain = partial(sendgrid_rows.read_plain, load_id=load_id)
-        with ThreadPoolExecutor(processors) as pool:
-            found = list(pool.map(read_plain, [told[part::processors] for part in range(processors)]))
-        plain = [frame for frame, _ in found]
-        told = [row for _, left in found for row in left]
+        plain, told = sendgrid_rows.read_plain(told, load_id)
     events, rejects = parsed(told, parsers, load_id)
-    return _Part(rows=rows, events=pl.concat([*plain, events_frame(events)]), rejects=rejects_frame(rejects))
+    return _Part(
+        webhooks=len(rows),
+        watermark=_after(rows),
+        business=business,
+        events=pl.concat([plain, events_frame(events)]),
+        rejects=rejects_frame(rejects),
+    )
+
+
+def _after(rows: Sequence[LandingRow]) -> Watermark:
+    return Watermark(xact=rows[-1].xact, last_id=rows[-1].id)
 
 
 @contextmanager
-def _one_ahead(parts: Iterator[_Part]) -> Iterator[Iterator[_Part]]:
-    """The same parts, each read while the one before is worked on."""
-    with ThreadPoolExecutor(1) as reader:
+def _parsed_ahead(
+    reads: Iterator[Sequence[LandingRow]], parse: Callable[[Sequence[LandingRow]], _Part]
+) -> Iterator[Iterator[_Part]]:
+    """What was read, parsed, in its order: more is read and parsed while the caller works on a part.
+
+    As many parts are parsed at once as there are processors. Nothing runs any more once the block is left.
+    """
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(os.cpu_count() or 1) as parsers:
 
         def ahead() -> Iterator[_Part]:
-            coming = reader.submit(next, parts, None)
-            while (part := coming.result()) is not None:
-                coming = reader.submit(next, parts, None)
-                yield part
+            parts: deque[Future[_Part]] = deque()
+            read = reader.submit(next, reads, None)
+            while True:
+                while len(parts) < _READS_AHEAD and (rows := read.result()) is not None:
+                    parts.append(parsers.submit(parse, rows))
+                    read = reader.submit(next, reads, None)
+                if not parts:
+                    return
+                yield parts.popleft().result()
 
         yield ahead()
+
+
+def _joined(parts: Iterator[_Part]) -> Iterator[_Part]:
+    """The same, in fewer parts: as many together as are worth an insert."""
+    some: list[_Part] = []
+    for part in parts:
+        some.append(part)
+        if sum(part.events.height for part in some) >= _EVENTS_PER_INSERT:
+            yield _one_of(some)
+            some = []
+    if some:
+        yield _one_of(some)
+
+
+def _one_of(parts: Sequence[_Part]) -> _Part:
+    return _Part(
+        webhooks=sum(part.webhooks for part in parts),
+        watermark=parts[-1].watermark,
+        business=[row for part in parts for row in part.business],
+        events=pl.concat([part.events for part in parts]),
+        rejects=pl.concat([part.rejects for part in parts]),
+    )
 
 
 def insert_landed(writer: LakeWriter, rows: Sequence[LandingRow], parsers: Parsers, load_id: int) -> Inserted:
@@ -181,10 +226,9 @@ def _insert(writer: LakeWriter, part: _Part) -> Inserted:
 
 
 def _insert_business_events(writer: LakeWriter, rows: Sequence[LandingRow], secret: bytes) -> Inserted:
-    business = [row for row in rows if row.provider == business_events.PROVIDER]
-    if not business:
+    if not rows:
         return Inserted(events=0, rejects=Counter())
-    loaded = add_business_events(writer.cursor, business, secret=secret)
+    loaded = add_business_events(writer.cursor, rows, secret=secret)
     writer.append("raw.event_rejects", loaded.rejects)
     reasons = loaded.rejects.select("provider", "reason").iter_rows()
     return Inserted(events=loaded.added, rejects=Counter(reasons))

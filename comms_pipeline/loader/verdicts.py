@@ -9,17 +9,20 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import duckdb
+import polars as pl
 
+from comms_pipeline.domain.event import EventKind
 from comms_pipeline.lake.writer import LakeWriter
 from comms_pipeline.loader.conversions import attribute
 from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
-from comms_pipeline.verdicts.judge import judge
+from comms_pipeline.verdicts.judge import VERDICTS, judge
 from comms_pipeline.verdicts.rules_file import VerdictRules, load_verdict_rules
 
 _QUERIES = "lake/queries/verdicts.sql"
 _EVENTS_AT_ONCE = 500_000
+_JUDGED = [str(EventKind.OPENED), str(EventKind.CLICKED)]
 CHANGED = "changed_verdicts"
 """The temp table with what `judge_changes` found."""
 OF_DAY = "verdicts_of_day"
@@ -47,12 +50,24 @@ def judge_changes(
     parts = 1 + total // _EVENTS_AT_ONCE
     for part in range(parts):
         which = {"part": part, "parts": parts}
-        found = judge(_run(cursor, "part_to_judge", which).pl(), rules)
-        cursor.register("judged", found.to_arrow())
-        _run(cursor, "add_changes", which)
-        cursor.unregister("judged")
+        known = _run(cursor, "part_to_judge", which).pl()
+        cursor.register("changes", _changes(known, judge(known, rules)).to_arrow())
+        _run(cursor, "add_changes")
+        cursor.unregister("changes")
     cursor.execute("drop table events_to_judge; drop table clicks_beside")
     return CHANGED
+
+
+def _changes(known: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Of the opens and clicks asked about, those of which another verdict is known; `judged` has the same order."""
+    said = [name for name in VERDICTS if name != "event_id"]
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"known_{name}")) for name in said)
+    return (
+        known.rename({name: f"known_{name}" for name in said})
+        .hstack(judged.select(said))
+        .filter("is_asked", pl.col("kind").is_in(_JUDGED), differs)
+        .select("event_id", "message_id", *said)
+    )
 
 
 def _gather(cursor: duckdb.DuckDBPyConnection, rules: VerdictRules) -> int:

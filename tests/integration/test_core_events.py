@@ -203,6 +203,60 @@ def test_bodies_read_as_columns_give_the_rows_of_bodies_read_one_by_one(club, mo
         assert found == expected
 
 
+def test_webhooks_read_in_many_parts_and_commits_are_there_once_and_in_order(club, monkeypatch):
+    for name, value in {
+        "_FEWEST_WEBHOOKS": 2,
+        "_MOST_WEBHOOKS": 2,
+        "_WEBHOOKS_PER_COMMIT": 9,
+        "_EVENTS_PER_INSERT": 5,
+        "_BYTES_READ_AS_COLUMNS": 0,
+    }.items():
+        monkeypatch.setattr(events_loader, name, value)
+    landed = [
+        tell(club, *(PLAIN | {"sg_event_id": f"{webhook}-{place}"} for place in range(webhook % 3)))
+        for webhook in range(20)
+    ]
+    landed.append(land(club, "sendgrid", "events", b"{}"))
+    loaded = load_provider_events(club.stores)
+    assert (loaded.webhooks, loaded.events, loaded.rejects) == (21, 19, 1)
+    found = club.rows(
+        "select landing_id, position, provider_event_id, load_id from raw.provider_events "
+        "where landing_id >= $first order by load_id, landing_id, position",
+        first=landed[0],
+    )
+    assert [row[:3] for row in found] == [
+        (landing_id, place, f"{webhook}-{place}")
+        for webhook, landing_id in enumerate(landed[:20])
+        for place in range(webhook % 3)
+    ]
+    assert len({load_id for *_, load_id in found}) == 3
+    assert load_provider_events(club.stores).webhooks == 0
+
+
+def test_a_failure_behind_what_was_read_ahead_leaves_nothing_and_the_next_run_brings_all(club, monkeypatch):
+    monkeypatch.setattr(events_loader, "_FEWEST_WEBHOOKS", 1)
+    monkeypatch.setattr(events_loader, "_MOST_WEBHOOKS", 1)
+    monkeypatch.setattr(events_loader, "_EVENTS_PER_INSERT", 1)
+    landed = [tell(club, PLAIN) for _ in range(6)]
+    original = events_loader.events_frame
+    reads: list[object] = []
+
+    def failing(records):
+        reads.append(records)
+        if len(reads) == 5:
+            raise MemoryError
+        return original(records)
+
+    monkeypatch.setattr(events_loader, "events_frame", failing)
+    with pytest.raises(MemoryError):
+        load_provider_events(club.stores)
+    there = "select count(*) from raw.provider_events where landing_id between $first and $last"
+    ends = {"first": landed[0], "last": landed[-1]}
+    assert club.rows(there, **ends) == [(0,)]
+    assert load_provider_events(club.stores).webhooks == 6
+    assert club.rows(there, **ends) == [(6,)]
+
+
 def test_most_events_of_plain_bodies_need_no_parser(club, monkeypatch):
     from comms_pipeline.loader import sendgrid_rows
 
@@ -271,6 +325,18 @@ def test_an_event_told_in_other_runs_under_the_same_or_another_id_is_one(club):
         (datetime.fromtimestamp(EPOCH, UTC), "message_id")
     ]
     assert club.rows("select count(*) from raw.provider_events where message_id = $m", m=message_id) == [(8,)]
+
+
+def test_a_callback_that_tells_no_time_is_one_however_often_and_late_it_comes(club):
+    body = urlencode({"MessageSid": f"SM{club.id}-late", "MessageStatus": "delivered", "To": "+12125550101"})
+    for among in range(3):
+        # Each run has events with a time as well, which are looked up in another way.
+        tell(club, PLAIN | {"comms_message": messages(club)[among]})
+        land(club, "twilio", "status", body.encode())
+        work_in(club.stores)
+    told = "select count(*) from {} where provider_message_id = $sid"
+    assert club.rows(told.format("raw.provider_events"), sid=f"SM{club.id}-late") == [(3,)]
+    assert club.rows(told.format("core.events"), sid=f"SM{club.id}-late") == [(1,)]
 
 
 def test_a_late_event_goes_in_with_its_own_time(club):

@@ -21,7 +21,7 @@ create or replace temp macro told_id_of(provider, provider_event_id) as
 create or replace temp table told as
 select event_id_of(provider, subject_of(message_id, provider_event_id, provider_message_id, landing_id, position),
                    raw_kind, occurred_at, received_at, url, code) as event_id,
-       told_id_of(provider, provider_event_id) as told_id,
+       told_id_of(provider, provider_event_id) as told_id, row_number() over () as telling,
        * exclude (payload, provider_event_id, load_id)
 from raw.provider_events r
 where {which}
@@ -32,25 +32,37 @@ where {which}
 
 -- name: choose_fresh
 -- Under one id of the provider's the first telling counts, and of what happened the first telling that is left. What
--- is known from before, by either key, is no news.
+-- is known from before, by either key, is no news. Whole rows are taken only in the end, and of what is known only keys
+-- are read: what happened is looked up among what happened at that time, and by its id only what is not found there.
 create or replace temp table fresh as
 with first_of_id as (
-    select * from told
-    qualify row_number() over (partition by provider, coalesce(told_id, event_id), message_id, raw_kind
-                               order by received_at, landing_id, position) = 1
+    select arg_min(telling, (received_at, landing_id, position)) as telling
+    from told group by provider, coalesce(told_id, event_id), message_id, raw_kind
 ), first_of_event as (
-    select * from first_of_id
-    qualify row_number() over (partition by event_id order by received_at, landing_id, position) = 1
+    select event_id, arg_min(telling, (received_at, landing_id, position)) as telling
+    from told semi join first_of_id using (telling) group by event_id
+), known_events as (
+    select event_id from core.events
+    semi join (select event_id, occurred_at from told where occurred_at <> received_at) using (event_id, occurred_at)
+    union all
+    select event_id from core.events
+    semi join (select event_id, provider from told where occurred_at = received_at) using (event_id, provider)
+), left_over as materialized (
+    select telling, provider, told_id, message_id, raw_kind
+    from told semi join (from first_of_event anti join known_events using (event_id)) using (telling)
+), ids_again as materialized (
+    select distinct provider_event_id from raw.provider_events
+    where provider_event_id in (select told_id from left_over) and (load_id <= $after or load_id is null)
+      and $after >= 0
 ), known_ids as (
-    select provider, told_id_of(provider, provider_event_id) as told_id, message_id, raw_kind
-    from raw.provider_events
-    where provider_event_id is not null and (load_id <= $after or load_id is null) and $after >= 0
+    select provider, provider_event_id as told_id, message_id, raw_kind from raw.provider_events
+    where provider_event_id in (from ids_again) and provider <> 'comms' and (load_id <= $after or load_id is null)
+), news as (
+    select telling from left_over f
+    anti join known_ids k on k.provider = f.provider and k.told_id = f.told_id and k.raw_kind = f.raw_kind
+                          and k.message_id is not distinct from f.message_id
 )
-select f.*, false as is_known
-from first_of_event f
-anti join core.events e on e.event_id = f.event_id
-anti join known_ids k on k.provider = f.provider and k.told_id = f.told_id and k.raw_kind = f.raw_kind
-                      and k.message_id is not distinct from f.message_id
+select * exclude (telling), false as is_known from told semi join news using (telling)
 
 -- name: try_again
 -- Events without a message that outcomes may have come for since.

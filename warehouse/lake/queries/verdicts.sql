@@ -42,17 +42,18 @@ where message_id in (select message_id from clicks_beside) and kind in ('deliver
 
 -- name: part_to_judge
 -- Whole messages, and what else their clients clicked. In parts, so that memory stays flat whatever is judged.
-with part as (select * from events_to_judge where hash(message_id) % $parts = $part),
-clients as (select distinct ip_key from part where kind = 'clicked' and ip_key is not null)
-select event_id, message_id, contact_id, kind, occurred_at, received_at, url, user_agent, ip_key, is_head, is_prefetch,
-       is_told_machine
-from part
-union all
-select event_id, message_id, contact_id, kind, occurred_at, received_at, url, user_agent, ip_key, is_head, is_prefetch,
-       is_told_machine
-from events_to_judge semi join clients using (ip_key) where kind = 'clicked' and hash(message_id) % $parts <> $part
-union all
-select * from clicks_beside semi join clients using (ip_key)
+-- Of the hash's own type: the remainder by a smaller one takes fifty times as long.
+with clients as (
+    select distinct ip_key from events_to_judge
+    where kind = 'clicked' and ip_key is not null and hash(message_id) % $parts::ubigint = $part
+)
+select *, true as is_asked from events_to_judge where hash(message_id) % $parts::ubigint = $part
+union all by name
+select * exclude (verdict, verdict_score, verdict_reasons, verdict_version), false as is_asked
+from events_to_judge semi join clients using (ip_key)
+where kind = 'clicked' and hash(message_id) % $parts::ubigint <> $part
+union all by name
+select *, false as is_asked from clicks_beside semi join clients using (ip_key)
 
 -- name: no_changes
 create or replace temp table changed_verdicts (
@@ -61,12 +62,7 @@ create or replace temp table changed_verdicts (
 )
 
 -- name: add_changes
-insert into changed_verdicts
-select e.event_id, e.message_id, j.verdict, j.verdict_score, j.verdict_reasons, j.verdict_version
-from judged j join events_to_judge e using (event_id)
-where hash(e.message_id) % $parts = $part and e.kind in ('opened', 'clicked')
-  and (e.verdict, e.verdict_score, e.verdict_reasons, e.verdict_version)
-      is distinct from (j.verdict, j.verdict_score, j.verdict_reasons, j.verdict_version)
+insert into changed_verdicts by name from changes
 
 -- name: write_changes
 update core.events e
