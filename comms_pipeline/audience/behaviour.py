@@ -1,16 +1,11 @@
-"""Conditions on what contacts do → sets of contact ids in SQL. Every value goes in as a parameter, never as text."""
+"""Conditions on what contacts do, by every message and event on record → sets of contact ids in SQL. Every value goes
+in as a parameter, never as text. What a contact's row of scores tells of it is `by_score`'s.
+"""
 
 from dataclasses import dataclass
 
 from comms_pipeline.audience.scope import Scope
-from comms_pipeline.domain.behaviour import (
-    AudienceType,
-    Happened,
-    MessageEvent,
-    OfAudienceType,
-    Score,
-    ScoreBetween,
-)
+from comms_pipeline.domain.behaviour import Happened, MessageEvent
 from comms_pipeline.domain.prices import MICROS
 from comms_pipeline.sqlfiles import named_queries
 
@@ -60,6 +55,15 @@ def happened(condition: Happened, scope: Scope) -> Members:
     return Members(sql=_counted(sql, scope, lowest, highest))
 
 
+def beginning_sql(condition: Happened, scope: Scope) -> str | None:
+    """The first moment of the window; None where it has no beginning."""
+    if condition.within_days is not None:
+        return f"{scope.now_sql()} - to_days({scope.add(condition.within_days)}::integer)"
+    if condition.since is not None:
+        return f"{scope.add(condition.since)}::timestamptz"
+    return None
+
+
 def _counted(sql: str, scope: Scope, lowest: int, highest: int | None) -> str:
     if lowest <= 1 and highest is None:
         return sql
@@ -71,11 +75,8 @@ def _counted(sql: str, scope: Scope, lowest: int, highest: int | None) -> str:
 
 def _narrowed(condition: Happened, moment: str, scope: Scope) -> list[str]:
     """Further conditions on the rows that count."""
-    found = []
-    if condition.within_days is not None:
-        found.append(f"{moment} >= {scope.now_sql()} - to_days({scope.add(condition.within_days)}::integer)")
-    if condition.since is not None:
-        found.append(f"{moment} >= {scope.add(condition.since)}::timestamptz")
+    beginning = beginning_sql(condition, scope)
+    found = [] if beginning is None else [f"{moment} >= {beginning}"]
     if condition.before is not None:
         found.append(f"{moment} < {scope.add(condition.before)}::timestamptz")
     for name in ("campaign", "topic", "channel"):
@@ -86,44 +87,3 @@ def _narrowed(condition: Happened, moment: str, scope: Scope) -> list[str]:
     if condition.currency is not None:
         found.append(f"currency = {scope.add(condition.currency)}")
     return found
-
-
-def needs_a_row(condition: Happened | ScoreBetween | OfAudienceType) -> bool:
-    """Whether only contacts of whom some behaviour is on record can meet it.
-
-    Without a row in `core.contact_scores`, a contact is as good as one who never got a message: new, engagement 0,
-    no churn risk.
-    """
-    match condition:
-        case Happened():
-            return condition.count.lowest > 0
-        case ScoreBetween():
-            return condition.score is not Score.ENGAGEMENT or condition.between[0] > 0
-        case OfAudienceType():
-            is_of_new = condition.audience_type in {AudienceType.NEW, AudienceType.ALL}
-            return not is_of_new or (condition.intent_score_min or 0) > 0
-
-
-def scored(condition: ScoreBetween | OfAudienceType, scope: Scope) -> Members:
-    """Whoever has such a score or type."""
-    scores, sql = named_queries(QUERIES)["scores"], score_sql(condition, scope)
-    if needs_a_row(condition):
-        return Members(sql=f"{scores} and {sql}")
-    return Members(sql=f"{scores} and not ({sql})", is_complement=True)
-
-
-def score_sql(condition: ScoreBetween | OfAudienceType, scope: Scope) -> str:
-    """The condition on a row of `core.contact_scores`; never null."""
-    if isinstance(condition, ScoreBetween):
-        lowest, highest = condition.between
-        return _between(condition.score, lowest, highest, scope)
-    lowest = condition.intent_score_min or 0.0
-    highest = 1.0 if condition.intent_score_max is None else condition.intent_score_max
-    score = _between(Score.ENGAGEMENT, lowest, highest, scope)
-    if condition.audience_type is AudienceType.ALL:
-        return score
-    return f"audience_type = {scope.add(condition.audience_type.value)} and {score}"
-
-
-def _between(score: Score, lowest: float, highest: float, scope: Scope) -> str:
-    return f"coalesce({score} between {scope.add(lowest)} and {scope.add(highest)}, false)"

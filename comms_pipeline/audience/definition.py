@@ -4,13 +4,14 @@ The query has one column, `contact_id`, each once, and can name only contacts of
 erased, whatever the definition says.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
 
-from comms_pipeline.audience.behaviour import QUERIES, happened, needs_a_row, score_sql, scored
+from comms_pipeline.audience.behaviour import QUERIES, happened
+from comms_pipeline.audience.by_score import holds_without_row, is_decided_by_row, row_sql
 from comms_pipeline.audience.conditions import comparison_sql, list_sql
 from comms_pipeline.audience.references import SavedSegment, parts_of, segments_used
 from comms_pipeline.audience.scope import Parameter, Scope
@@ -70,27 +71,27 @@ def compile_audience(
     *,
     saved: Mapping[str, SavedSegment] | None = None,
     now: datetime | None = None,
+    has_steps: bool = False,
 ) -> AudienceQuery:
     """The query that finds an audience's contacts in one organisation.
 
     `saved` are the organisation's segments by name; `now` is when windows end, by default the database's present.
-    Raises `InvalidSegment` for SQL that is not one SELECT within the fence, and for segments that are not saved or
-    come back to themselves. That the SQL has a `contact_id` column and names real columns shows only when it runs:
-    see `invalid_segment`.
+    `has_steps` says that the steps in `core.contact_scores` know of every message: they are read in place of
+    messages where they can be, which finds the same contacts sooner. Raises `InvalidSegment` for SQL that is not one
+    SELECT within the fence, and for segments that are not saved or come back to themselves. That the SQL has a
+    `contact_id` column and names real columns shows only when it runs: see `invalid_segment`.
     """
     used = segments_used(definition, saved or {})
     scope = Scope(
         values={"organisation": organisation_id},
         saved={segment.name: segment.definition for segment in used},
         now=now,
+        has_steps=has_steps,
     )
     whole = _written_out(definition, scope)
-    sql = _by_behaviour(whole, scope)
-    if sql is None:
-        sql = _fenced_query(whole.sql) if isinstance(whole, Sql) else _by_contact(whole, scope)
     definitions = (definition, *scope.saved.values())
     return AudienceQuery(
-        sql=sql,
+        sql=_fenced_query(whole.sql) if isinstance(whole, Sql) else _query(whole, scope),
         parameters=scope.values,
         is_free=any(isinstance(part, Sql) for each in definitions for part in parts_of(each)),
     )
@@ -105,13 +106,17 @@ def check_sql(definition: Audience) -> None:
 
 def condition_sql(condition: Audience, scope: Scope) -> str:
     """A boolean expression over `core.contacts` that is never null, so that `not` is a true complement."""
+    if is_decided_by_row(condition, scope):
+        return _has_row_like(condition, scope)
     match condition:
         case Everyone():
             return "true"
         case AllOf():
-            return f"({' and '.join(condition_sql(each, scope) for each in condition.all)})"
+            parts = _decided_as_one(condition, scope)
+            return f"({' and '.join(condition_sql(each, scope) for each in parts)})"
         case AnyOf():
-            return f"({' or '.join(condition_sql(each, scope) for each in condition.any)})"
+            parts = _decided_as_one(condition, scope)
+            return f"({' or '.join(condition_sql(each, scope) for each in parts)})"
         case Not():
             return f"(not {condition_sql(condition.condition, scope)})"
         case Sql():
@@ -121,40 +126,66 @@ def condition_sql(condition: Audience, scope: Scope) -> str:
         case Happened():
             return happened(condition, scope).condition
         case ScoreBetween() | OfAudienceType():
-            return scored(condition, scope).condition
+            return _has_row_like(condition, scope)
         case OnList():
             return list_sql(condition, scope)
         case Comparison():
             return comparison_sql(condition, scope)
 
 
-def _by_contact(definition: Audience, scope: Scope) -> str:
-    everyone = named_queries(QUERIES)["everyone"]
-    return (
-        everyone if isinstance(definition, Everyone) else f"{everyone} and {condition_sql(definition, scope)}"
-    )
+def _has_row_like(condition: Audience, scope: Scope) -> str:
+    scores, sql = named_queries(QUERIES)["scores"], row_sql(condition, scope)
+    if holds_without_row(condition, scope):
+        return f"contact_id not in ({scores} and not {sql})"
+    return f"contact_id in ({scores} and {sql})"
 
 
-def _by_behaviour(definition: Audience, scope: Scope) -> str | None:
-    """The query of a definition about behaviour alone that begins with some who did something; None of any other.
+def _decided_as_one(condition: AllOf | AnyOf, scope: Scope) -> Iterator[Audience]:
+    """The parts, those that rows of scores decide as one condition: one pass over the rows serves them all."""
+    parts = condition.all if isinstance(condition, AllOf) else condition.any
+    decided = tuple(each for each in parts if is_decided_by_row(each, scope))
+    if decided:
+        yield _all_of(decided) if isinstance(condition, AllOf) else AnyOf.model_construct(any=decided)
+    yield from (each for each in parts if not is_decided_by_row(each, scope))
 
-    It says the same as `_by_contact` and reads of contacts only who is erased: their ids, long and in no order,
-    are most of the work.
+
+def _all_of(parts: Iterable[Audience]) -> AllOf:
+    # Not validated: these are checked, and everyone and SQL may stand here as what a segment's name is written out to.
+    return AllOf.model_construct(all=tuple(parts))  # type: ignore[arg-type]
+
+
+def _query(definition: Audience, scope: Scope) -> str:
+    """The query of anything but SQL. It begins where the fewest and shortest rows are to be read: scores, then what
+    somebody did, then contacts, whose ids, long and in no order, are most of the work.
     """
     parts = list(_conjuncts(definition, scope))
-    scores = [part for part in parts if isinstance(part, ScoreBetween | OfAudienceType) and needs_a_row(part)]
-    events = [part for part in parts if isinstance(part, Happened) and needs_a_row(part)]
-    if not (scores or events) or not all(_is_behaviour(part, scope) for part in parts):
-        return None
+    decided = _all_of(part for part in parts if is_decided_by_row(part, scope))
+    others = [part for part in parts if not is_decided_by_row(part, scope)]
+    if decided.all and not holds_without_row(decided, scope):
+        return _among_scored(decided, others, scope)
     queries = named_queries(QUERIES)
-    if scores:
-        begun: list[Audience] = [*scores]
-        members = " and ".join([queries["scores"], *(score_sql(each, scope) for each in scores)])
-    else:
-        begun = [events[0]]
-        members = queries["each_once"].format(members=happened(events[0], scope).sql)
-    others = [condition_sql(part, scope) for part in parts if not any(part is each for each in begun)]
-    return " and ".join([queries["among"].format(members=members), *others])
+    did = next((part for part in others if isinstance(part, Happened) and part.count.lowest > 0), None)
+    if did is not None and all(_hangs_on_id(part, scope) for part in parts):
+        members = queries["each_once"].format(members=happened(did, scope).sql)
+        conditions = [condition_sql(part, scope) for part in parts if part is not did]
+        return " and ".join([queries["among"].format(members=members), *conditions])
+    if isinstance(definition, Everyone):
+        return queries["everyone"]
+    return f"{queries['everyone']} and {condition_sql(_all_of(parts), scope)}"
+
+
+def _among_scored(decided: AllOf, others: Iterable[Audience], scope: Scope) -> str:
+    """Who has such a row of scores, and meets the other conditions."""
+    queries = named_queries(QUERIES)
+    found = [queries["scores"], row_sql(decided, scope)]
+    about_contacts: list[str] = []
+    for part in others:
+        (found if _hangs_on_id(part, scope) else about_contacts).append(condition_sql(part, scope))
+    if about_contacts:
+        found.append(
+            f"contact_id in ({queries['contacts_like'].format(conditions=' and '.join(about_contacts))})"
+        )
+    return " and ".join(found)
 
 
 def _written_out(definition: Audience, scope: Scope) -> Audience:
@@ -173,10 +204,10 @@ def _conjuncts(definition: Audience, scope: Scope) -> Iterator[Audience]:
         yield whole
 
 
-def _is_behaviour(definition: Audience, scope: Scope) -> bool:
+def _hangs_on_id(definition: Audience, scope: Scope) -> bool:
     """Whether it hangs on a contact's id alone, not on what `core.contacts` knows of it."""
     return all(
-        _is_behaviour(scope.saved[part.segment], scope)
+        _hangs_on_id(scope.saved[part.segment], scope)
         if isinstance(part, SegmentReference)
         else isinstance(part, AllOf | AnyOf | Not | Happened | ScoreBetween | OfAudienceType)
         for part in parts_of(definition)

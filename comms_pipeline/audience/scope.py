@@ -13,12 +13,14 @@ Parameter = Scalar | datetime | list[Scalar]
 class Scope:
     """Values, each under a name of its own; saved definitions by name; and what time it is.
 
-    `now` None is the database's own clock, at the beginning of its transaction.
+    `now` None is the database's own clock, at the beginning of its transaction. `has_steps`: the steps in
+    `core.contact_scores` know of every message.
     """
 
     values: dict[str, Parameter] = field(default_factory=dict)
     saved: Mapping[str, Audience] = field(default_factory=dict)
     now: datetime | None = None
+    has_steps: bool = False
 
     def add(self, value: Parameter) -> str:
         """Keep a value; gives back how SQL refers to it."""

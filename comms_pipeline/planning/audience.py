@@ -13,14 +13,18 @@ from comms_pipeline.audience.definition import (
     fields_of,
     invalid_segment,
 )
-from comms_pipeline.audience.references import SavedSegment, segments_used
+from comms_pipeline.audience.references import SavedSegment, parts_of, segments_used
+from comms_pipeline.domain.behaviour import Happened
 from comms_pipeline.domain.segment import CONTACT_FIELDS, Audience
 from comms_pipeline.lake.confined import run_confined
+from comms_pipeline.models.registry import model_named
 from comms_pipeline.planning.context import SendContext
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 
 QUERIES = "lake/queries/planning.sql"
+_SEGMENT_QUERIES = "lake/queries/segments.sql"
+_STEPS = "core.contact_scores"
 
 SQL_SECONDS, SQL_MEGABYTES = 60.0, 2_048
 """What SQL that people wrote may take. The language needs no such bounds."""
@@ -31,7 +35,7 @@ def matching_contacts(
 ) -> pl.DataFrame:
     """`contact_id` of everybody the campaign's audience fits now. Raises `InvalidSegment` when it does not run."""
     spec = context.spec
-    query = compile_audience(spec.audience, spec.organisation, saved=context.segments, now=stores.now())
+    query = compiled(cursor, stores, spec.organisation, spec.audience, context.segments)
     return ask(cursor, stores, query).select(pl.col("contact_id").cast(pl.String))
 
 
@@ -51,6 +55,32 @@ def audience_of(cursor: duckdb.DuckDBPyConnection, stores: Stores, context: Send
         .sort("contact_id")
         .select(send_id=pl.lit(send_id), contact_id="contact_id", selected_at=pl.lit(stores.now()))
     )
+
+
+def compiled(
+    cursor: duckdb.DuckDBPyConnection,
+    stores: Stores,
+    organisation_id: str,
+    definition: Audience,
+    saved: Mapping[str, SavedSegment],
+) -> AudienceQuery:
+    """The query that finds the contacts a definition fits now, over the least that tells the truth.
+
+    Steps in `core.contact_scores` are behind while new messages wait to be worked in, and after an upgrade; every
+    message is read then. Raises `InvalidSegment`.
+    """
+    named = (each.definition for each in segments_used(definition, saved))
+    asks_for_events = any(
+        isinstance(part, Happened) for each in (definition, *named) for part in parts_of(each)
+    )
+    has_steps = asks_for_events and _is_up_to_date(cursor, _STEPS)
+    return compile_audience(definition, organisation_id, saved=saved, now=stores.now(), has_steps=has_steps)
+
+
+def _is_up_to_date(cursor: duckdb.DuckDBPyConnection, model: str) -> bool:
+    query = named_queries(_SEGMENT_QUERIES)["is_up_to_date"]
+    row = cursor.execute(query, {"model": model, "digest": model_named(model).digest}).fetchone()
+    return bool(row and row[0])
 
 
 def ask(

@@ -10,7 +10,6 @@ import polars as pl
 import psycopg
 from pydantic import ValidationError
 
-from comms_pipeline.audience.definition import compile_audience
 from comms_pipeline.audience.references import SavedSegment, segments_used
 from comms_pipeline.campaign_files import SEGMENT_FOLDER, load_segments
 from comms_pipeline.domain.behaviour import SegmentReference
@@ -18,7 +17,7 @@ from comms_pipeline.domain.errors import CommsError, InvalidSegment, NotFound
 from comms_pipeline.domain.saved_segment import SegmentSpec
 from comms_pipeline.domain.segment import CONTACT_FIELDS, Audience, Comparison, Operator
 from comms_pipeline.ledger import audit, segments, sends
-from comms_pipeline.planning.audience import ask, require_known_fields
+from comms_pipeline.planning.audience import ask, compiled, require_known_fields
 from comms_pipeline.planning.saved import saved_segments
 from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
@@ -143,7 +142,7 @@ def sample_contacts(
         with stores.lake.reader() as cursor:
             for each in (definition, *map(_about, columns)):
                 require_known_fields(cursor, organisation_id, each, saved)
-            query = compile_audience(definition, organisation_id, saved=saved, now=stores.now())
+            query = compiled(cursor, stores, organisation_id, definition, saved)
             selected, values = _columns(columns)
             statement = named_queries(QUERIES)["sample"].replace("{columns}", selected)
             found = ask(cursor, stores, query, statement, {**values, "size": size})
@@ -195,7 +194,7 @@ def _count(
     definition: Audience,
     saved: Mapping[str, SavedSegment],
 ) -> int:
-    query = compile_audience(definition, organisation_id, saved=saved, now=stores.now())
+    query = compiled(cursor, stores, organisation_id, definition, saved)
     return int(ask(cursor, stores, query, named_queries(QUERIES)["count"]).item())
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from comms_pipeline.domain.behaviour import MessageEvent
+from comms_pipeline.domain.message import Channel
 from comms_pipeline.loader.models import rebuild, refresh
+from comms_pipeline.models.registry import model_named
 from comms_pipeline.stores import Stores
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -117,6 +120,36 @@ def test_scores_are_what_the_formulas_say(at_noon: Stores) -> None:
 
     assert (found["lost"]["audience_type"], found["lost"]["churn_risk"]) == ("contacted", None)
     assert (found["new"]["audience_type"], found["new"]["engagement_score"]) == ("new", 0.0)
+
+
+def test_steps_tell_how_many_messages_of_a_channel_made_one_and_when_the_latest_did(at_noon: Stores) -> None:
+    add_contacts(at_noon, "reader", "new")
+    add_messages(
+        at_noon,
+        1,
+        message("reader", 1, 9, "opened"),
+        message("reader", 2, 3, "opened"),
+        message("reader", 3, 1, "lost"),
+        message("reader", 4, 2, "clicked", "sms"),
+    )
+    rebuild(at_noon, TABLE)
+    found = scores(at_noon)
+
+    email, sms = found["reader"]["email_steps"], found["reader"]["sms_steps"]
+    assert email["accepted"] == {"times": 3, "last_at": NOW - timedelta(days=1)}
+    assert email["delivered"] == {"times": 2, "last_at": NOW - timedelta(days=3)}
+    assert email["human_opened"] == {"times": 2, "last_at": NOW - timedelta(days=3, minutes=-5)}
+    assert email["human_clicked"] == email["opened"] == {"times": 0, "last_at": None}
+    assert sms["human_clicked"] == {"times": 1, "last_at": NOW - timedelta(days=2, minutes=-6)}
+    assert found["reader"]["whatsapp_steps"] is None
+    assert found["new"]["email_steps"] is None
+
+
+def test_every_channel_has_steps_and_every_event_is_among_them() -> None:
+    columns = model_named(TABLE).header.columns
+    [kind] = {columns[f"{channel}_steps"].type for channel in Channel}
+
+    assert all(f"{event} struct(times integer, last_at timestamptz)" in kind for event in MessageEvent)
 
 
 def test_what_only_machines_did_counts_nothing(at_noon: Stores) -> None:

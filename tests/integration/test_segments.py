@@ -15,6 +15,8 @@ from comms_pipeline.domain.errors import CommsError, InvalidSegment
 from comms_pipeline.domain.segment import Comparison, Operator, Sql
 from comms_pipeline.lake.confined import run_confined
 from comms_pipeline.ledger import segments as stored
+from comms_pipeline.loader.models import rebuild, refresh
+from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
 from comms_pipeline.planning import segments
 from comms_pipeline.planning.audience import ask
 from comms_pipeline.planning.segments import SegmentReference
@@ -80,6 +82,30 @@ def test_applying_again_adds_a_version_only_for_other_content(club):
         ).fetchall()
     assert [each.definition for each in kept][-1] == {"not": BATH}
     assert noted == [("segment.applied", {"version": 1}), ("segment.applied", {"version": 2})]
+
+
+def test_an_event_counts_before_the_scores_know_of_it_and_after(club):
+    segments.apply_segments(
+        club.stores, save(club, readers={"event": "opened", "within_days": 30}), actor="test"
+    )
+    rebuild(club.stores, "core.contact_scores")
+    [(reader,), *_] = club.rows("select contact_id from core.contacts where organisation_id = $id")
+    assert count(club, "readers") == 0
+
+    with club.stores.lake.writer() as writer:
+        load_id = next_load_id(writer)
+        writer.cursor.execute(
+            "insert into core.message_status by name select $id || '-1' as message_id, $id as organisation_id, "
+            "$reader as contact_id, 'email' as channel, 'opened' as status, 60 as status_rank, 0 as opens, "
+            "0 as clicks, 1 as human_opens, 0 as human_clicks, $now as first_human_opened_at, $now as updated_at, "
+            "$load_id as load_id",
+            {"id": club.id, "reader": reader, "now": club.stores.now(), "load_id": load_id},
+        )
+        move_marks(writer, {Mark.LOADS: load_id}, club.stores.now())
+    assert count(club, "readers") == 1
+
+    refresh(club.stores, "core.contact_scores")
+    assert count(club, "readers") == 1
 
 
 def test_a_send_records_the_versions_it_selected_by(club):
@@ -273,7 +299,9 @@ def test_behaviour_is_read_from_the_lakes_own_tables(club):
         }
     )
     with club.stores.lake.writer() as writer:
-        writer.append("core.message_status", status)
+        load_id = next_load_id(writer)
+        writer.append("core.message_status", status.with_columns(load_id=pl.lit(load_id)))
+        move_marks(writer, {Mark.LOADS: load_id}, club.stores.now())
     every_kind = {
         "any": [
             *(
@@ -291,6 +319,8 @@ def test_behaviour_is_read_from_the_lakes_own_tables(club):
     }
     segments.apply_segments(club.stores, save(club, did=every_kind), actor="test")
 
+    assert count(club, "did") == 1
+    rebuild(club.stores, "core.contact_scores")
     assert count(club, "did") == 1
 
 

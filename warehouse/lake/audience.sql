@@ -43,10 +43,14 @@ send_id in (select send_id from campaign.messages where coalesce(topic, 'general
 channel = {value};
 
 -- name: scores
--- One row per contact. Conditions are appended with `and`.
+-- One row per contact, and none of an erased one: erasing deletes it. Conditions are appended with `and`.
 select contact_id
 from core.contact_scores
 where organisation_id = $organisation;
+
+-- name: contacts_like
+-- To be met by ids whose organisation is known already.
+select contact_id from core.contacts where {conditions};
 
 -- name: on_list
 -- The name is looked for first as it stands, which it does wherever JSON has no backslash: reading the JSON of every

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -123,7 +123,9 @@ def lake() -> Iterator[duckdb.DuckDBPyConnection]:
         for name, contact in PEOPLE.items():
             _store(connection, "ours", name, contact)
             _store(connection, "theirs", f"x-{name}", contact)
-        _store(connection, "ours", "gone", PEOPLE["ada"], is_erased=True)
+        # Erasing takes the scores away; what was sent stays.
+        _store(connection, "ours", "gone", replace(PEOPLE["ada"], score=None), is_erased=True)
+        _sum_up(connection)
         yield connection
 
 
@@ -163,6 +165,26 @@ def _store(
             )
 
 
+def _sum_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give the rows of scores their steps, as far as there are any."""
+    moments = {
+        "delivered": "delivered_at",
+        "opened": "first_opened_at",
+        "human_opened": "first_human_opened_at",
+    }
+    steps = ", ".join(
+        f"'{step}': {{'times': count({moment}), 'last_at': max({moment})}}"
+        for step, moment in moments.items()
+    )
+    for channel in ("email", "sms", "whatsapp"):
+        connection.execute(
+            "create or replace table core.contact_scores as "
+            f"select s.*, c.steps as {channel}_steps from core.contact_scores s left join "
+            f"(select contact_id, {{{steps}}} as steps from core.message_status "
+            f"where channel = '{channel}' group by contact_id) c using (contact_id)"
+        )
+
+
 def selected(
     lake: duckdb.DuckDBPyConnection, definition: object, saved: Mapping[str, object] | None = None
 ) -> list[str]:
@@ -170,7 +192,22 @@ def selected(
         name: SavedSegment(name=name, version=1, definition=AUDIENCE.validate_python(each))
         for name, each in (saved or {}).items()
     }
-    query = compile_audience(AUDIENCE.validate_python(definition), "ours", saved=segments, now=NOW)
+    by_messages, by_steps = (
+        _run(lake, AUDIENCE.validate_python(definition), segments, has_steps=has_steps)
+        for has_steps in (False, True)
+    )
+    assert by_messages == by_steps
+    return by_steps
+
+
+def _run(
+    lake: duckdb.DuckDBPyConnection,
+    definition: Audience,
+    saved: Mapping[str, SavedSegment],
+    *,
+    has_steps: bool,
+) -> list[str]:
+    query = compile_audience(definition, "ours", saved=saved, now=NOW, has_steps=has_steps)
     return sorted(row[0] for row in lake.execute(query.sql, query.parameters).fetchall())
 
 
@@ -394,6 +431,36 @@ def test_segments_that_mean_nothing_are_refused(lake, saved, message):
         selected(lake, {"segment": "a"}, saved)
 
     assert message in str(caught.value)
+
+
+MESSAGES, CONTACTS, SCORES = "core.message_status", "core.contacts", "core.contact_scores"
+
+
+@pytest.mark.parametrize(
+    ("definition", "read"),
+    [
+        ({"event": "opened"}, {SCORES}),
+        ({"event": "opened", "within_days": 30, "channel": "sms"}, {SCORES}),
+        ({"event": "opened", "within_days": 30, "count": {"at_most": 0}}, {SCORES, CONTACTS}),
+        ({"all": [{"event": "delivered", "count": {"at_least": 6}}, {"not": {"event": "opened"}}]}, {SCORES}),
+        ({"all": [{"score": "churn_risk", "between": [0, 1]}, {"list": "vip"}]}, {SCORES, CONTACTS}),
+        ({"event": "opened", "within_days": 30, "count": {"at_least": 2}}, {MESSAGES, CONTACTS}),
+        ({"event": "opened", "before": "2026-05-01"}, {MESSAGES, CONTACTS}),
+        ({"event": "opened", "campaign": "spring"}, {MESSAGES, CONTACTS}),
+        ({"all": [{"audience_type": "hot"}, {"event": "opened", "topic": "bread"}]}, {SCORES, MESSAGES}),
+    ],
+)
+def test_steps_stand_for_messages_wherever_they_tell_enough(definition, read):
+    query = compile_audience(AUDIENCE.validate_python(definition), "ours", now=NOW, has_steps=True)
+
+    assert {table for table in (MESSAGES, CONTACTS, SCORES) if f"from {table}" in query.sql} == read
+
+
+def test_messages_are_read_while_steps_are_behind():
+    query = compile_audience(AUDIENCE.validate_python({"event": "opened"}), "ours", now=NOW)
+
+    assert SCORES not in query.sql
+    assert MESSAGES in query.sql
 
 
 def test_no_value_of_a_condition_is_in_the_text_of_the_query():
