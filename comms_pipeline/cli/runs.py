@@ -22,6 +22,10 @@ _QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CR
 _LOCATION_TAG = ".dagster/repository"
 _LOCATION = "__repository__@comms_pipeline"
 
+# The web server's defaults.
+_POOL_RECYCLE_SECONDS = 3600
+_POOL_MAX_OVERFLOW = 20
+
 
 class RunFailed(CommsError):
     """A run did not succeed; the culprit is its job, the problem its first cause."""
@@ -41,6 +45,11 @@ class Runs:
         """Runs that show in the Dagster UI of this home. Those of killed commands are closed first."""
         os.environ["DAGSTER_HOME"] = str(dagster_home)
         with dg.DagsterInstance.get() as instance:
+            # As Dagster's own web server does it: one connection kept open, not one for each of a run's thousand
+            # statements. A timeout of 0 is none.
+            instance.optimize_for_webserver(
+                statement_timeout=0, pool_recycle=_POOL_RECYCLE_SECONDS, max_overflow=_POOL_MAX_OVERFLOW
+            )
             report_orphans(instance)
             yield cls(stores, instance)
 

@@ -267,6 +267,13 @@ def test_days_are_utc_days_whatever_the_zone_of_the_machine(lake, server, home, 
     assert output == "('2026-03-01 00:00:00+00', '2026-03-01', 'UTC')\n"
 
 
+def test_extensions_other_than_ours_still_need_a_signature(lake):
+    with closing(lake.connect()) as cursor:
+        assert cursor.execute("select current_setting('allow_unsigned_extensions')").fetchone() == (False,)
+        with pytest.raises(duckdb.Error, match="Cannot change allow_unsigned_extensions"):
+            cursor.execute("set allow_unsigned_extensions = true")
+
+
 def test_inlining_is_off_also_for_a_client_that_does_not_ask_for_it(lake, server, home, word):
     files = f"select count(*) from ducklake_list_files('plain', '{TABLE.split('.')[1]}', schema => 'raw')"
     with duckdb.connect(config={"extension_directory": str(home / "extensions")}) as plain:

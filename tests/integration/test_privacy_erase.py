@@ -1,7 +1,7 @@
 """After an erasure no store holds the address in any spelling, everybody else is as before, and the books balance."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -38,6 +38,7 @@ from comms_pipeline.privacy.erase import Erased, UnderWay, erase
 from comms_pipeline.privacy.people import find_contact
 from comms_pipeline.privacy.proof import search
 from comms_pipeline.privacy.spellings import Spellings
+from comms_pipeline.settings import Settings
 from comms_pipeline.stores import Stores
 
 # Written here once more, by other means than the product's: what must not be found, in lower case.
@@ -51,15 +52,17 @@ THEIRS = "mada.lovelace+vip@x.example"
 
 
 @pytest.fixture
-def gallery(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Gallery]:
+def gallery(
+    database: Server, lay_tables: Callable[[Settings], None], sandbox: SandboxProcess, tmp_path: Path
+) -> Iterator[Gallery]:
     settings = sandbox.settings(
         home=tmp_path / "home",
         database_url=database.url(),
         secret_key="a secret for tests only",
         sandbox=True,
     )
+    lay_tables(settings)
     stores = Stores(settings)
-    stores.lake.create_tables()
     yield open_gallery(stores, tmp_path / "gallery")
     stores.lake.close()
 

@@ -5,7 +5,7 @@ import io
 import json
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from comms_pipeline.privacy.erase import erase
 from comms_pipeline.privacy.export import ExportExists, collect, write
 from comms_pipeline.privacy.home_files import exports_folder
 from comms_pipeline.privacy.people import find_contact
+from comms_pipeline.settings import Settings
 from comms_pipeline.stores import Stores
 
 TABLES = {
@@ -52,7 +53,11 @@ TABLES = {
 
 @pytest.fixture
 def gallery(
-    database: Server, sandbox: SandboxProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Server,
+    lay_tables: Callable[[Settings], None],
+    sandbox: SandboxProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Gallery]:
     home = tmp_path / "home"
     stores = Stores(
@@ -60,7 +65,7 @@ def gallery(
             home=home, database_url=database.url(), secret_key="a secret for tests only", sandbox=True
         )
     )
-    stores.lake.create_tables()
+    lay_tables(stores.settings)
     write_settings(stores.settings)
     monkeypatch.setenv("COMMS_HOME", str(home))
     monkeypatch.chdir(tmp_path)

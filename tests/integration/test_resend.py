@@ -2,35 +2,46 @@
 
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from copies import copy_databases
 from running import VISITORS, Dagster
 from sending import SandboxProcess
 
 from comms_pipeline.domain.errors import NotFound
-from comms_pipeline.ledger.server import Server
+from comms_pipeline.ledger.launcher import ensure_databases
+from comms_pipeline.ledger.migrate import migrate
+from comms_pipeline.ledger.server import Database, Server
 from comms_pipeline.planning import resending
 from comms_pipeline.planning.resending import NotResendable, Whom
+from comms_pipeline.settings import Settings
 from comms_pipeline.stores import Stores
+
+# One worker of xdist prepares the gallery, not each.
+pytestmark = pytest.mark.xdist_group("resend")
 
 SEND, PEOPLE = "open-day", "cli:ann"
 
 
-@pytest.fixture
-def gallery(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Dagster]:
+@pytest.fixture(scope="module")
+def sent(postgres: Server, _sandbox: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A gallery with four visitors whose campaign was sent; Ben's message was refused, Cleo's met faults only."""
-    settings = sandbox.settings(
-        home=tmp_path / "home", database_url=database.url(), secret_key=secrets.token_urlsafe(32)
+    server, folder = replace(postgres, database="resend_sent"), tmp_path_factory.mktemp("sent")
+    ensure_databases(server)
+    migrate(server)
+    settings = _sandbox.settings(
+        home=folder / "home", database_url=server.url(), secret_key=secrets.token_urlsafe(32)
     )
     stores = Stores(settings)
     stores.lake.create_tables()
     with dg.DagsterInstance.ephemeral() as instance:
         opened = Dagster(stores=stores, instance=instance)
-        (tmp_path / "gallery").mkdir()
-        opened.apply_gallery(tmp_path / "gallery")
-        opened.import_visitors(tmp_path, VISITORS)
+        (folder / "gallery").mkdir()
+        opened.apply_gallery(folder / "gallery")
+        opened.import_visitors(folder, VISITORS)
         opened.create_send(SEND)
         assert opened.run("send_campaign", SEND).success
         for name, reason in (("Ben", "invalid"), ("Cleo", "exhausted")):
@@ -38,7 +49,22 @@ def gallery(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterat
                 f"update core.outcomes set status = 'refused', reason = '{reason}' where message_id in"
                 f" (select message_id from campaign.messages where contact_id = '{contact(opened, name)}')"
             )
-        yield opened
+    stores.lake.close()
+    return settings
+
+
+@pytest.fixture
+def gallery(sent: Settings, database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Dagster]:
+    """A copy of that gallery: of this test's own."""
+    settings = sandbox.settings(
+        home=tmp_path / "home",
+        database_url=database.url(),
+        secret_key=sent.secret_key.get_secret_value(),
+    )
+    copy_databases(sent, settings, Database.LEDGER, Database.CATALOG)
+    stores = Stores(settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Dagster(stores=stores, instance=instance)
     stores.lake.close()
 
 

@@ -1,7 +1,7 @@
 """An installation whose sends go to the sandbox, and Dagster beside it, as the orchestration tests need them."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -10,11 +10,14 @@ from running import VISITORS, Dagster
 from sending import SandboxProcess
 
 from comms_pipeline.ledger.server import Server
+from comms_pipeline.settings import Settings
 from comms_pipeline.stores import Stores
 
 
 @pytest.fixture
-def stores(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterator[Stores]:
+def stores(
+    database: Server, lay_tables: Callable[[Settings], None], sandbox: SandboxProcess, tmp_path: Path
+) -> Iterator[Stores]:
     """An installation of this test's own that sends to the shared sandbox.
 
     Contact ids hang on its key, so no message of it was ever seen by the sandbox.
@@ -22,12 +25,10 @@ def stores(database: Server, sandbox: SandboxProcess, tmp_path: Path) -> Iterato
     settings = sandbox.settings(
         home=tmp_path / "home", database_url=database.url(), secret_key=secrets.token_urlsafe(32)
     )
+    lay_tables(settings)
     opened = Stores(settings)
-    opened.lake.create_tables()
-    try:
-        yield opened
-    finally:
-        opened.lake.close()
+    yield opened
+    opened.lake.close()
 
 
 @pytest.fixture
