@@ -70,7 +70,9 @@ from planned where luck < 100;
 insert into campaign.messages by name
 select send_id, 0 as generation, message_id, contact_id, channel, lane, ['a', 'b'][n % 2 + 1] as variant,
        luck / 1000.0 as score, if(channel = 'sms', 1 + n % 3, null) as segments, due_at, due_at as planned_at,
-       if(channel = 'sms', 8300, 600) as cost_micros, 'USD' as currency
+       if(channel = 'sms', 8300, 600) as cost_micros, 'USD' as currency,
+       if(channel = 'sms', '+49', 'mail' || (n % 997) || '.example') as domain,
+       ['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', null, 'Australia/Adelaide'][n % 5 + 1] as time_zone
 from planned;
 
 insert into core.outcomes by name

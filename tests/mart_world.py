@@ -12,11 +12,12 @@ from comms_pipeline.loader.models import refresh
 from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
 from comms_pipeline.models.registry import models
 from comms_pipeline.models.sql import reads
+from comms_pipeline.planning.stages import note_planned
 from comms_pipeline.stores import Stores
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 OWN = (
-    *("core.message_facts", "core.message_counts", "core.send_audience", "mart.campaign_performance"),
+    *("core.message_counts", "core.send_audience", "mart.campaign_performance"),
     *("mart.channel_day", "mart.send_funnel", "mart.deliverability", "mart.bounces", "mart.exclusions"),
     *("mart.costs", "mart.send_time_heatmap", "mart.personalization_impact", "mart.list_growth"),
     *("mart.provider_health", "mart.queue_health"),
@@ -29,6 +30,20 @@ SOURCES = (
 ZONES = ["Europe/Berlin", "Asia/Kolkata", "America/St_Johns", None, "Nowhere/Else"]
 RULES = ["not-suppressed", "consent-recorded", "tcpa-hours"]
 STATES = ["accepted", "refused", "deferred", "cancelled", "unknown", "waiting"]
+
+
+def _placed(writer: LakeWriter, messages: pl.DataFrame) -> pl.DataFrame:
+    """Messages with where they go, as a plan writes it."""
+    places = writer.cursor.execute(
+        "select contact_id, time_zone, email_domain, calling_code "
+        "from core.contacts left join core.contact_domains using (contact_id)"
+    ).pl()
+    domain = pl.when(channel="email").then("email_domain").otherwise("calling_code").alias("domain")
+    return (
+        messages.join(places, on="contact_id", how="left")
+        .with_columns(domain)
+        .drop("email_domain", "calling_code")
+    )
 
 
 def at(minute: int) -> datetime:
@@ -62,7 +77,12 @@ class World:
         frame = pl.DataFrame(rows, infer_schema_length=None)
         if table in ("core.events", "core.outcomes"):
             frame = frame.with_columns(load_id=pl.lit(load_id, pl.Int64))
+        if table == "campaign.messages":
+            frame = _placed(writer, frame)
         writer.append(table, frame)
+        if table == "campaign.messages":
+            for send_id in frame["send_id"].unique():
+                note_planned(writer.cursor, send_id, NOON)
 
     def add(self, table: str, **values: Any) -> None:
         self.rows[table].append(values)

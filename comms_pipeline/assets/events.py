@@ -102,7 +102,7 @@ def events(stores: StoresResource) -> dg.MaterializeResult:
 
 @dg.asset(
     key=vocabulary.MESSAGE_STATUS,
-    deps=[vocabulary.EVENTS, vocabulary.OUTCOMES],
+    deps=[vocabulary.EVENTS, vocabulary.OUTCOMES, vocabulary.MESSAGES],
     group_name=vocabulary.EVENTS_GROUP,
     owners=vocabulary.ANALYSTS,
     kinds=vocabulary.LAKE_KINDS,

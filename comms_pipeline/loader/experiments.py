@@ -91,6 +91,8 @@ def _designs(stores: Stores, campaign_id: str | None) -> dict[str, Design]:
 
 def _statistics(stores: Stores, designs: Mapping[str, Design]) -> list[dict[str, Any]]:
     """One row per test, channel, arm and metric, by test."""
+    if not designs:
+        return []
     tested = pl.DataFrame(
         [
             (design.campaign_id, version, design.window_days)

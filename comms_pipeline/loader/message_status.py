@@ -20,8 +20,10 @@ _QUERIES = "lake/queries/message_status.sql"
 def refresh_message_status(stores: Stores) -> int:
     """Bring `core.message_status` up to what `core.events` and `core.outcomes` hold; returns the messages changed."""
     with stores.lake.writer() as writer:
-        events = read_mark(writer.cursor, Mark.MESSAGE_STATUS_EVENTS)
-        outcomes = read_mark(writer.cursor, Mark.MESSAGE_STATUS_OUTCOMES)
+        events = outcomes = NOTHING_YET
+        if not _has_rows_from_before(writer.cursor):
+            events = read_mark(writer.cursor, Mark.MESSAGE_STATUS_EVENTS)
+            outcomes = read_mark(writer.cursor, Mark.MESSAGE_STATUS_OUTCOMES)
         touched = _touch(writer, events, outcomes)
         load_id = next_load_id(writer)
         if touched:
@@ -49,8 +51,13 @@ def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime, load_id:
     """
     sql = named_queries(_QUERIES)
     cursor.execute(sql["remove_touched"])
-    cursor.execute(sql["add_touched"], {"now": now, "load_id": load_id})
+    cursor.execute(sql["add_touched"].format(planned=sql["planned"]), {"now": now, "load_id": load_id})
     cursor.execute("drop table touched")
+
+
+def _has_rows_from_before(cursor: duckdb.DuckDBPyConnection) -> bool:
+    """Whether there are rows from when the plan was not part of them."""
+    return cursor.execute(named_queries(_QUERIES)["from_before"]).fetchone() is not None
 
 
 def _touch(writer: LakeWriter, events: int, outcomes: int) -> int:
@@ -58,6 +65,6 @@ def _touch(writer: LakeWriter, events: int, outcomes: int) -> int:
     sql = named_queries(_QUERIES)["touch_new"]
     marks = {"events": events, "outcomes": outcomes}
     conditions = {name: since(mark, name) for name, mark in marks.items()}
-    writer.cursor.execute(sql.format(**conditions), marks)
+    writer.cursor.execute(sql.format(**conditions, plans=outcomes == NOTHING_YET), marks)
     row = writer.cursor.execute("select count(*) from touched").fetchone()
     return int(row[0]) if row else 0

@@ -74,7 +74,7 @@ def _run(stores: Stores, model: Model, *, is_whole: bool) -> Refreshed:
     # Python reads the lake by itself, and must not wait for the lock that its own run holds.
     frame = computed(model)(stores) if model.is_python else None
     with stores.lake.writer() as writer:
-        marks = _Marks() if is_whole else _read_marks(writer.cursor, model)
+        marks = _Marks() if is_whole or not model.changed else _read_marks(writer.cursor, model)
         written, keys = _compute(writer, model, frame, marks, stores.now)
         rows = _count(writer.cursor, model.table)
     seconds = time.perf_counter() - began
@@ -86,7 +86,7 @@ def _compute(
 ) -> tuple[int, int | None]:
     """Write the rows and the mark; returns rows written and, of an incremental run, the keys they belong to."""
     cursor, moment = writer.cursor, now()
-    upto = read_mark(cursor, Mark.LOADS)
+    upto = read_mark(cursor, Mark.LOADS) if model.changed else NOTHING_YET
     keys = _find_changed(cursor, model, marks, moment) if model.changed else None
     is_whole = marks.digest == "" or keys is None
     if keys == 0 and not is_whole:

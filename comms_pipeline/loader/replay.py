@@ -78,6 +78,7 @@ def replay(
         messages = cursor.execute("select count(*) from touched").fetchone()
         recompute_touched(cursor, stores.now(), load_id)
         move_marks(writer, {Mark.LOADS: load_id, Mark.CORE_EVENTS: load_id}, stores.now())
+        cursor.execute(sql["forget_models"])
         cursor.execute("drop table subjects; drop table gone")
         cursor.unregister("replayed_landings")
     return Replayed(

@@ -82,6 +82,8 @@ def plan_messages(
             planned_at=pl.lit(now),
             topic=pl.lit(context.spec.topic),
             hours="hours",
+            domain="domain",
+            time_zone="time_zone",
         ).with_columns(cost_columns(prices))
     findings.finish()
 
@@ -117,9 +119,10 @@ class _Choosing:
     now: datetime
 
     def choices_of(self, contacts: pl.DataFrame) -> pl.DataFrame:
-        """`contacts` with what is chosen for each: `channel`, `variant`, `language`, `due_at`, `hours`.
+        """`contacts` with what is chosen for each: `channel`, `domain`, `variant`, `language`, `due_at`, `hours`.
 
         `due_at` lies within the hours at which the contact may be reached on that channel; null: at any time.
+        `domain` is where the channel reaches the contact, coarse enough to name nobody.
         """
         spec = self.context.spec
         self.cursor.register("wanted_contacts", contacts.select("contact_id").to_arrow())
@@ -127,6 +130,7 @@ class _Choosing:
             "contact_id",
             "days_since_engaged",
             "engagement_rate",
+            "time_zone",
             self._channels(contacts),
             variant=_variants(contacts, spec),
             language=language_column(contacts["language"], spec.languages),
@@ -137,10 +141,16 @@ class _Choosing:
                 pl.when(pl.col("channel") == str(channel)).then(name) for channel, name in _HOURS.items()
             )
         )
+        chosen = chosen.join(
+            self._found("contact_domains", {}), on="contact_id", how="left", maintain_order="left"
+        )
         self.cursor.unregister("wanted_contacts")
         opening = first_open_column(chosen["hours"], chosen["due_at"])
         # Whoever never can be reached is excluded before; their next chance is for the dispatcher to find.
-        return chosen.drop(*_HOURS.values()).with_columns(due_at=opening.fill_null(chosen["due_at"]))
+        return chosen.drop(*_HOURS.values()).with_columns(
+            due_at=opening.fill_null(chosen["due_at"]),
+            domain=pl.when(channel=str(Channel.EMAIL)).then("email_domain").otherwise("calling_code"),
+        )
 
     def _channels(self, contacts: pl.DataFrame) -> pl.Series:
         spec = self.context.spec

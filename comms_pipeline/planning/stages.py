@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import duckdb
 import polars as pl
@@ -202,6 +203,7 @@ def messages_into(writer: LakeWriter, stores: Stores, context: SendContext) -> P
         for part in slices:
             writer.append("campaign.messages", part)
             counts.append(part.group_by("channel").agg(messages=pl.len(), segments=pl.col("segments").sum()))
+    note_planned(writer.cursor, context.send.send_id, stores.now())
     added = pl.concat(counts) if counts else pl.DataFrame(schema=_ADDED)
     return Planned(
         by_channel=added.group_by("channel").sum().sort("channel"),
@@ -212,6 +214,12 @@ def messages_into(writer: LakeWriter, stores: Stores, context: SendContext) -> P
         ),
         warnings=findings.warnings,
     )
+
+
+def note_planned(cursor: duckdb.DuckDBPyConnection, send_id: str, now: datetime) -> None:
+    """Give the messages of the plan that nobody has heard of yet their rows of `core.message_status`: they wait."""
+    sql = named_queries("lake/queries/message_status.sql")
+    cursor.execute(sql["add_planned"].format(planned=sql["planned"]), {"send_id": send_id, "now": now})
 
 
 def _rendering(cursor: duckdb.DuckDBPyConnection, stores: Stores, context: SendContext) -> Rendering:

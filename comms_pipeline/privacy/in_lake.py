@@ -13,7 +13,7 @@ from comms_pipeline.privacy.spellings import REDACTED, Spellings
 from comms_pipeline.sqlfiles import named_queries
 
 _QUERIES = "lake/queries/privacy.sql"
-_SCORES = ("contact_scores", "channel_affinity", "send_hours")
+_SCORES = ("contact_scores", "send_hours")
 _WORDS = (
     "contact_imports",
     "contact_rejects",
@@ -22,6 +22,7 @@ _WORDS = (
     "events",
     "business_events",
     "outcomes",
+    "message_status",
 )
 """Tables with words of others. Addresses are taken out before they get there; what slipped through goes now."""
 _TOUCHED = (

@@ -188,6 +188,8 @@ def test_an_event_nobody_tells_any_more_is_gone_and_its_message_stands_lower(lan
         (MESSAGES[0], "delivered", None),
         (MESSAGES[1], "opened", None),
         (MESSAGES[2], "opened", None),
+        # Only planned: nobody tells anything of it any more.
+        (MESSAGES[3], "planned", None),
     ]
 
 

@@ -53,6 +53,13 @@ KINDS = [
 ]
 
 
+STEPS = (
+    "message_id, send_id, contact_id, channel, organisation_id, status, status_rank, accepted_at, sent_at, "
+    "deferred_at, delivered_at, bounced_at, failed_at, first_opened_at, first_human_opened_at, first_clicked_at, "
+    "first_human_clicked_at, complained_at, unsubscribed_at, opens, human_opens, clicks, human_clicks, last_event_at"
+)
+
+
 def at(minute: int) -> datetime:
     return NOON + timedelta(minutes=minute)
 
@@ -135,7 +142,7 @@ def test_a_message_has_the_time_of_every_step(stores):
         [outcome("m1", "accepted", 0)],
     )
     assert refresh_message_status(stores) == 1
-    assert statuses(stores) == [
+    assert statuses(stores, STEPS) == [
         (
             *("m1", "offer", "cm1", "email", "club", "unsubscribed", 70),
             # accepted, sent, deferred, delivered, bounced, failed
@@ -283,3 +290,18 @@ def test_a_run_without_news_writes_nothing(stores):
         assert (
             cursor.execute("select max(snapshot_id) from ducklake_snapshots('lake')").fetchone() == snapshot
         )
+
+
+def test_rows_from_before_the_plan_was_part_of_them_are_computed_anew(stores):
+    plan(stores, "m1", "m2")
+    add(stores, [event("m1", "delivered", 1)], [outcome("m1", "accepted", 0)])
+    refresh_message_status(stores)
+    with stores.lake.writer() as writer:
+        writer.cursor.execute("delete from core.message_status where message_id = 'm2'")
+        writer.cursor.execute("update core.message_status set state = null, lane = null, domain = null")
+    assert refresh_message_status(stores) == 2
+    assert statuses(stores, "message_id, status, state, lane, domain") == [
+        ("m1", "delivered", "accepted", "email:sendgrid", "(unknown)"),
+        ("m2", "planned", "waiting", "email:sendgrid", "(unknown)"),
+    ]
+    assert refresh_message_status(stores) == 0

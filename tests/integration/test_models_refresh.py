@@ -22,6 +22,7 @@ from comms_pipeline.loader.models import rebuild, refresh
 from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
 from comms_pipeline.models.header import InvalidModel, Model, read_model
 from comms_pipeline.models.registry import models
+from comms_pipeline.planning.stages import note_planned
 from comms_pipeline.stores import Stores
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -124,6 +125,8 @@ def plan(stores: Stores, send: str, contact: str, channel: str, decision: str) -
         }
         rest = {"variant": "", "score": 0.5, "due_at": now, "planned_at": now}
         append(stores, "campaign.messages", key | planned | rest)
+        with stores.lake.writer() as writer:
+            note_planned(writer.cursor, send, now)
 
 
 def tell(stores: Stores, message_id: str, kind: str) -> None:
@@ -195,24 +198,33 @@ def test_a_second_refresh_computes_only_what_is_new(lake: Stores) -> None:
     found(lake)
     for contact in CONTACTS:
         plan(lake, "s1", contact, "email", "allowed")
-    first = refresh(lake, "core.message_facts")
+        tell(lake, f"s1-{contact}-email", "opened")
+    refresh_message_status(lake)
+    first = refresh(lake, "core.send_hours")
     assert (first.is_whole, first.rows, first.written) == (True, 6, 6)
-    later = at(lake, NOON + timedelta(days=3))
-    # Within a day after planning they are looked at once more.
-    assert refresh(later, "core.message_facts").keys_changed == 6
-    assert refresh(later, "core.message_facts").keys_changed == 0
-    tell(later, "s1-a-email", "delivered")
-    refresh_message_status(later)
-    second = refresh(later, "core.message_facts")
+    assert refresh(lake, "core.send_hours").keys_changed == 0
+    plan(lake, "s2", "a", "email", "allowed")
+    tell(lake, "s2-a-email", "clicked")
+    refresh_message_status(lake)
+    second = refresh(lake, "core.send_hours")
     assert (second.keys_changed, second.written, second.rows) == (1, 1, 6)
-    assert refresh(later, "core.message_facts").keys_changed == 0
+    assert refresh(lake, "core.send_hours").keys_changed == 0
+
+
+def test_within_a_day_what_has_only_a_time_is_looked_at_again(lake: Stores) -> None:
+    found(lake)
+    plan(lake, "s1", "a", "email", "allowed")
+    assert refresh(lake, "core.send_audience").written == 1
+    later = at(lake, NOON + timedelta(days=3))
+    assert refresh(later, "core.send_audience").keys_changed == 1
+    assert refresh(later, "core.send_audience").keys_changed == 0
 
 
 def test_a_run_that_dies_takes_nothing_for_done(lake: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     found(lake)
     plan(lake, "s1", "a", "email", "allowed")
-    refresh(lake, "core.message_facts")
-    tell(lake, "s1-a-email", "delivered")
+    refresh(lake, "core.send_hours")
+    tell(lake, "s1-a-email", "opened")
     refresh_message_status(lake)
 
     def die(*_: object) -> None:
@@ -221,11 +233,11 @@ def test_a_run_that_dies_takes_nothing_for_done(lake: Stores, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(runner, "_move_marks", die)
         with pytest.raises(SystemExit):
-            refresh(lake, "core.message_facts")
+            refresh(lake, "core.send_hours")
     later = at(lake, NOON + timedelta(days=5))
-    assert refresh(later, "core.message_facts").keys_changed == 1
+    assert refresh(later, "core.send_hours").keys_changed == 1
     with later.lake.reader() as cursor:
-        assert cursor.execute("select is_delivered from core.message_facts").fetchall() == [(True,)]
+        assert cursor.execute("select contact_id, local_hour from core.send_hours").fetchall() == [("a", 12)]
 
 
 def test_a_model_that_is_defined_anew_is_computed_whole(
@@ -282,20 +294,20 @@ def test_checks_pass_on_good_rows_and_find_spoiled_ones(lake: Stores) -> None:
     for table in models():
         refresh(lake, table)
         assert failing(lake, table) == {}, table
-    affinity = "core.channel_affinity"
+    scores = "core.contact_scores"
+    erase(lake, "e")
     with lake.lake.writer() as writer:
-        writer.cursor.execute(f"insert into {affinity} from {affinity} where contact_id = 'a'")
-        writer.cursor.execute(f"update {affinity} set affinity = 1.5, messages = null where contact_id = 'b'")
-        writer.cursor.execute(f"update {affinity} set channel = 'pigeon' where contact_id = 'c'")
-        writer.cursor.execute(f"update {affinity} set contact_id = 'nobody' where contact_id = 'd'")
-        writer.cursor.execute(f"update {affinity} set human_engaged = 9 where contact_id = 'e'")
-    assert failing(lake, affinity) == {
-        "keys_unique": (("contact_id, channel: there twice", 1),),
+        writer.cursor.execute(f"insert into {scores} from {scores} where contact_id = 'a'")
+        writer.cursor.execute(f"update {scores} set churn_risk = 1.5, messages = null where contact_id = 'b'")
+        writer.cursor.execute(f"update {scores} set audience_type = 'pigeon' where contact_id = 'c'")
+        writer.cursor.execute(f"update {scores} set contact_id = 'nobody' where contact_id = 'd'")
+    assert failing(lake, scores) == {
+        "keys_unique": (("contact_id: there twice", 1),),
         "values_present": (("messages: missing", 1),),
-        "values_accepted": (("channel: not one of the known values", 1),),
-        "shares_in_range": (("affinity: not in 0 to 1", 1),),
+        "values_accepted": (("audience_type: not one of the known values", 1),),
+        "shares_in_range": (("churn_risk: not in 0 to 1", 1),),
         "relations_hold": (("contact_id: not in core.contacts.contact_id", 1),),
-        "engaged_within_messages": (("rows found", 1),),
+        "nobody_erased": (("rows found", 1),),
     }
 
 

@@ -10,6 +10,7 @@ from audiences import DUE, Club, people
 
 from comms_pipeline.loader.message_status import refresh_message_status
 from comms_pipeline.loader.models import rebuild
+from comms_pipeline.loader.watermarks import Mark, move_marks, next_load_id
 from comms_pipeline.planning import stages
 from comms_pipeline.stores import Stores
 
@@ -48,24 +49,33 @@ def learn(club: Club, table: str, rows: list[dict[str, Any]]) -> None:
         writer.append(table, frame)
 
 
-def record_events(club: Club, *events: tuple[str, str, datetime, str]) -> None:
-    """Opens and clicks: (contact id, message id, when, verdict)."""
+def texts_read(contact_id: str, messages: int, engaged: int) -> dict[str, Any]:
+    """A row of core.contact_scores: what a contact got by SMS, and how often it answered."""
+    steps = {"taken": {"times": messages}, "engaged": {"times": engaged}}
+    return {"contact_id": contact_id, "organisation_id": "reading", "sms_steps": steps}
+
+
+def record_events(club: Club, *events: tuple[str, str, datetime, str], kind: str = "opened") -> None:
+    """Events of one kind: (contact id, message id, when, verdict)."""
     with club.stores.lake.writer() as writer:
         schema = writer.cursor.execute("select * from core.events limit 0").pl().schema
         rows = [
             {
-                "event_id": f"{club.id}-{number}",
+                "event_id": f"{club.id}-{kind}-{number}",
                 "message_id": message_id,
                 "contact_id": contact_id,
                 "provider": "sendgrid",
-                "kind": "opened",
+                "kind": kind,
                 "occurred_at": moment,
                 "received_at": moment,
                 "verdict": verdict,
             }
             for number, (contact_id, message_id, moment, verdict) in enumerate(events)
         ]
-        writer.append("core.events", pl.DataFrame(rows, schema=dict(schema)))
+        load_id = next_load_id(writer)
+        frame = pl.DataFrame(rows, schema=dict(schema)).with_columns(load_id=pl.lit(load_id, pl.Int64))
+        writer.append("core.events", frame)
+        move_marks(writer, {Mark.LOADS: load_id}, NOW)
 
 
 def planned(club: Club, column: str) -> dict[str, Any]:
@@ -124,14 +134,10 @@ def test_the_channel_is_the_contacts_wish_then_its_habit_then_the_first_listed(c
     club.enrol(rows)
     club.announce(TEXT, **BOTH)
     ids = contact_ids(club)
-    known = {"human_engaged": 0, "channel": "sms", "affinity": 0.9}
     learn(
         club,
-        "core.channel_affinity",
-        [
-            *({"contact_id": ids[name], "messages": 5, **known} for name in ("p1", "p3", "p5")),
-            {"contact_id": ids["p4"], "messages": 4, **known},
-        ],
+        "core.contact_scores",
+        [*(texts_read(ids[name], 5, 5) for name in ("p1", "p3", "p5")), texts_read(ids["p4"], 4, 4)],
     )
 
     assert club.plan() == 6
@@ -161,6 +167,8 @@ def test_affinity_is_the_smoothed_share_of_messages_somebody_engaged_with(club):
     club.announce(TEXT, **BOTH)
     club.plan()
     ids, messages = contact_ids(club), planned(club, "message_id")
+    taken = [(contact_id, messages[name], NOW, "unknown") for name, contact_id in ids.items()]
+    record_events(club, *taken, kind="delivered")
     record_events(
         club,
         (ids["p0"], messages["p0"], NOW, "human"),
@@ -168,8 +176,7 @@ def test_affinity_is_the_smoothed_share_of_messages_somebody_engaged_with(club):
         (ids["p1"], messages["p1"], NOW, "machine"),
     )
     refresh_message_status(club.stores)
-    for model in ("core.message_facts", "core.channel_affinity"):
-        rebuild(club.stores, model)
+    rebuild(club.stores, "core.contact_scores")
 
     found = club.rows(
         "select coalesce(email, phone), channel, messages, human_engaged, affinity from core.channel_affinity "
@@ -199,13 +206,14 @@ def test_hours_are_by_the_contacts_own_clock_and_fade(club):
         club,
         (ids["p0"], messages["p0"], summer, "human"),
         (ids["p0"], messages["p0"], winter, "human"),
-        # The same message in the same hour is one sign, in another hour another.
+        # A message tells something once: when it was first read.
         (ids["p0"], messages["p0"], winter + timedelta(minutes=5), "human"),
         (ids["p0"], messages["p0"], winter + timedelta(hours=1), "human"),
         (ids["p0"], messages["p0"], winter + timedelta(hours=2), "machine"),
         (ids["p1"], messages["p1"], winter, "human"),
         (ids["p2"], messages["p2"], winter, "human"),
     )
+    refresh_message_status(later.stores)
     rebuild(later.stores, "core.send_hours")
 
     found = club.rows(
@@ -213,8 +221,7 @@ def test_hours_are_by_the_contacts_own_clock_and_fade(club):
         "where organisation_id = $id order by all"
     )
     assert found == [
-        ("p0@people.example", 9, round(0.5 + 0.5 ** (243 / 90), 6)),
-        ("p0@people.example", 10, 0.5),
+        ("p0@people.example", 9, round(0.5 ** (243 / 90), 6)),
         # 14:50 UTC is 20:35 in Nepal.
         ("p1@people.example", 20, 0.5),
         ("p2@people.example", 14, 0.5),
@@ -310,14 +317,7 @@ def test_slices_choose_as_the_whole_does(club, monkeypatch):
     ids = contact_ids(club)
     hours = [{"contact_id": ids[f"p{n}"], "local_hour": 10 + n, "weight": 30.0} for n in range(10)]
     learn(club, "core.send_hours", hours)
-    learn(
-        club,
-        "core.channel_affinity",
-        [
-            {"contact_id": ids[f"p{n}"], "channel": "sms", "messages": 9, "human_engaged": 8, "affinity": 0.6}
-            for n in range(0, 10, 2)
-        ],
-    )
+    learn(club, "core.contact_scores", [texts_read(ids[f"p{n}"], 9, 8) for n in range(0, 10, 2)])
     club.announce(TEXT, **BOTH, send_time={"within_hours": 24})
 
     assert club.plan() == 10

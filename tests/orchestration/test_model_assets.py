@@ -12,6 +12,8 @@ from comms_pipeline.models.registry import models
 from comms_pipeline.settings import load_settings
 
 AFFINITY = dg.AssetKey(["core", "channel_affinity"])
+COUNTS = dg.AssetKey(["core", "message_counts"])
+AUDIENCE = dg.AssetKey(["core", "send_audience"])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def test_dependencies_come_of_the_sql(graph: Any) -> None:
     def parents(*key: str) -> set[str]:
         return {parent.to_user_string() for parent in graph.get(dg.AssetKey(key)).parent_keys}
 
-    assert parents("core", "channel_affinity") == {"core/message_facts"}
+    assert parents("core", "channel_affinity") == {"core/contact_scores"}
     assert parents("core", "send_audience") == {"campaign/audience", "campaign/eligibility"}
 
 
@@ -73,46 +75,45 @@ def test_a_refresh_tells_how_it_went_and_what_was_checked(gallery: Dagster) -> N
     done = {event.asset_key for event in result.get_asset_materialization_events()}
     assert {dg.AssetKey(table.split(".")) for table in models()} <= done
 
-    told = of(result, AFFINITY)
-    assert told["dagster/row_count"] == 4
+    told = of(result, COUNTS)
+    assert told["dagster/row_count"] == 2
     assert told["refreshed"] == "whole"
     assert told["keys_changed"] == "all"
-    assert told["rows_written"] == 4
+    assert told["rows_written"] == 2
     assert told["seconds"] > 0
     assert [row.data["channel"] for row in told["first_rows"].records].count("sms") == 1
     lineage = told["dagster/column_lineage"].deps_by_column
-    assert lineage["contact_id"] == [
-        dg.TableColumnDep(asset_key=dg.AssetKey(["core", "message_facts"]), column_name="contact_id")
+    assert lineage["channel"] == [
+        dg.TableColumnDep(asset_key=dg.AssetKey(["core", "message_facts"]), column_name="channel")
     ]
-    facts = of(result, dg.AssetKey(["core", "message_facts"]))
-    assert facts["refreshed"] == "incremental"
+    assert of(result, AUDIENCE)["refreshed"] == "incremental"
 
     found = {(e.asset_key, e.check_name): e.passed for e in result.get_asset_check_evaluations()}
     assert [check for check, passed in found.items() if not passed] == []
-    assert (AFFINITY, "keys_unique") in found
+    assert (COUNTS, "keys_unique") in found
 
 
 def test_a_spoiled_model_fails_its_check_and_not_the_run(gallery: Dagster) -> None:
     gallery.create_send("open-day")
     assert gallery.run("send_campaign", "open-day").success
-    gallery.spoil("delete from core.contacts")
+    gallery.spoil("delete from campaign.sends")
     result = gallery.run("load_events")
     assert result.success, first_error(result)
     found = {(e.asset_key, e.check_name): e for e in result.get_asset_check_evaluations()}
-    relations = found[AFFINITY, "relations_hold"]
+    relations = found[AUDIENCE, "relations_hold"]
     assert not relations.passed
     assert relations.severity is dg.AssetCheckSeverity.WARN
     findings = relations.metadata["findings"]
     assert isinstance(findings, dg.TableMetadataValue)
     [row] = findings.records
-    assert row.data == {"what": "contact_id: not in core.contacts.contact_id", "rows": 4}
+    assert row.data == {"what": "send_id: not in campaign.sends.send_id", "rows": 1}
 
 
 def test_models_are_rebuilt_by_name(gallery: Dagster) -> None:
     gallery.create_send("open-day")
     assert gallery.run("send_campaign", "open-day").success
     gallery.spoil("delete from mart.send_funnel")
-    config = {"compute_whole": {"config": {"models": ["mart.send_funnel", "core.message_facts"]}}}
+    config = {"compute_whole": {"config": {"models": ["mart.send_funnel", "core.message_counts"]}}}
     result = gallery.run("rebuild_models", ops=config)
     assert result.success, first_error(result)
     rebuilt = [
@@ -120,7 +121,7 @@ def test_models_are_rebuilt_by_name(gallery: Dagster) -> None:
         for event in result.all_events
         if event.is_step_materialization
     ]
-    assert rebuilt == ["core/message_facts", "mart/send_funnel"]
+    assert rebuilt == ["core/message_counts", "mart/send_funnel"]
     assert gallery.lake("select messages from mart.send_funnel")["messages"].to_list() == [4]
     wrong = gallery.run("rebuild_models", ops={"compute_whole": {"config": {"models": ["mart.nothing"]}}})
     assert not wrong.success

@@ -106,12 +106,16 @@ create table if not exists campaign.messages (
     topic        varchar,                            -- the type of message people choose by
     hours        varchar,                            -- when the contact may be reached; null: at any time
     cost_micros  bigint,                             -- by the price set at planning, for its segments; null: there was none
-    currency     varchar                             -- of the cost
+    currency     varchar,                            -- of the cost
+    domain       varchar,                            -- where it goes, coarse: e-mail domain or calling code; small ones together
+    time_zone    varchar                             -- the contact's, when it was planned
 );
 alter table campaign.messages add column if not exists topic varchar;
 alter table campaign.messages add column if not exists hours varchar;
 alter table campaign.messages add column if not exists cost_micros bigint;
 alter table campaign.messages add column if not exists currency varchar;
+alter table campaign.messages add column if not exists domain varchar;
+alter table campaign.messages add column if not exists time_zone varchar;
 
 -- Grain: one send. Its books as they were balanced last: lake, ledger and the providers' events.
 create table if not exists campaign.reconciliations (
@@ -225,7 +229,7 @@ alter table core.events add column if not exists match varchar;
 alter table core.events add column if not exists load_id bigint;
 alter table core.events add column if not exists provider_message_id varchar;
 
--- Grain: one message of which an outcome or an event is known. Its furthest step, and when it made each.
+-- Grain: one message that is planned, or of which an outcome or an event is known. Its furthest step, and when it made each.
 create table if not exists core.message_status (
     message_id             varchar not null,                   -- the message
     send_id                varchar,                            -- the send
@@ -252,9 +256,39 @@ create table if not exists core.message_status (
     human_clicks           bigint not null,                    -- how often by a person
     last_event_at          timestamp with time zone,           -- latest of anything told
     updated_at             timestamp with time zone not null,  -- when the row was computed
-    load_id                bigint                              -- of the run that computed the row, growing
+    load_id                bigint,                             -- of the run that computed the row, growing; null: only planned
+    campaign_id            varchar,                            -- the campaign of the send
+    variant                varchar,                            -- the variant; empty without variants, null without a plan
+    lane                   varchar,                            -- channel and provider it went through, else is planned for
+    score_band             varchar,                            -- the fifth its personalization score lies in
+    segments               integer,                            -- of a text message
+    cost_micros            bigint,                             -- what it costs once accepted; null without a price
+    cost_currency          varchar,                            -- of the cost
+    day                    date,                               -- UTC date of acceptance, else of the time it is due
+    state                  varchar,                            -- where it is accounted for
+    refusal_reason         varchar,                            -- why it was refused
+    failure_kind           varchar,                            -- of the last loss told: bounced, blocked, rejected or failed
+    failure_code           varchar,                            -- the provider's code of it
+    failure_reason         varchar,                            -- why, in the provider's words
+    domain                 varchar,                            -- where it goes, as planned
+    time_zone              varchar                             -- the contact's, when it was planned
 );
 alter table core.message_status add column if not exists load_id bigint;
+alter table core.message_status add column if not exists campaign_id varchar;
+alter table core.message_status add column if not exists variant varchar;
+alter table core.message_status add column if not exists lane varchar;
+alter table core.message_status add column if not exists score_band varchar;
+alter table core.message_status add column if not exists segments integer;
+alter table core.message_status add column if not exists cost_micros bigint;
+alter table core.message_status add column if not exists cost_currency varchar;
+alter table core.message_status add column if not exists day date;
+alter table core.message_status add column if not exists state varchar;
+alter table core.message_status add column if not exists refusal_reason varchar;
+alter table core.message_status add column if not exists failure_kind varchar;
+alter table core.message_status add column if not exists failure_code varchar;
+alter table core.message_status add column if not exists failure_reason varchar;
+alter table core.message_status add column if not exists domain varchar;
+alter table core.message_status add column if not exists time_zone varchar;
 
 -- Grain: one business event (a purchase, a booking …) that was told, once per idempotency key.
 create table if not exists core.business_events (

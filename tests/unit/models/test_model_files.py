@@ -112,15 +112,15 @@ def test_every_table_of_the_schema_is_understood(empty_lake: duckdb.DuckDBPyConn
 
 
 def test_lineage_sees_through_subqueries_and_conditions_of_counts() -> None:
-    affinity = lineage(models()["core.channel_affinity"])
-    assert affinity["channel"] == (Source(table="core.message_facts", column="channel"),)
-    assert affinity["human_engaged"] == (
-        Source(table="core.message_facts", column="is_human_clicked"),
-        Source(table="core.message_facts", column="is_human_opened"),
-    )
-    assert affinity["computed_at"] == ()
+    counts = lineage(models()["core.message_counts"])
+    assert counts["channel"] == (Source(table="core.message_facts", column="channel"),)
+    assert counts["refused"] == (Source(table="core.message_facts", column="state"),)
+    assert counts["messages"] == ()
     hours = lineage(models()["core.send_hours"])
-    assert hours["weight"] == (Source(table="core.events", column="occurred_at"),)
+    assert hours["weight"] == (
+        Source(table="core.message_status", column="first_human_clicked_at"),
+        Source(table="core.message_status", column="first_human_opened_at"),
+    )
 
 
 def test_the_data_dictionary_is_up_to_date() -> None:

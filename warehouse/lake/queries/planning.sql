@@ -108,6 +108,11 @@ select a.contact_id, a.channel, a.affinity
 from core.channel_affinity a semi join wanted_contacts w using (contact_id)
 where a.messages >= $enough_messages
 
+-- name: contact_domains
+-- Where the wanted contacts are reached.
+select contact_id, email_domain, calling_code
+from core.contact_domains semi join wanted_contacts using (contact_id)
+
 -- name: contact_hours
 -- The hours at which the wanted contacts read. Hours by UTC are moved to the zone of those who have none.
 select h.contact_id, ((h.local_hour + if(c.time_zone is null, $shift_hours, 0) + 24) % 24)::tinyint as local_hour,

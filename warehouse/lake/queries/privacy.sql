@@ -153,6 +153,14 @@ where (may_hold(reason, $anchor) and regexp_matches(reason, $pattern, 'i'))
    or (may_hold(url, $anchor) and regexp_matches(url, $pattern, 'i'))
    or (may_hold(user_agent, $anchor) and regexp_matches(user_agent, $pattern, 'i'))
 
+-- name: redact_message_status
+update core.message_status
+set refusal_reason = redacted(refusal_reason, $pattern), failure_code = redacted(failure_code, $pattern),
+    failure_reason = redacted(failure_reason, $pattern)
+where (may_hold(refusal_reason, $anchor) and regexp_matches(refusal_reason, $pattern, 'i'))
+   or (may_hold(failure_code, $anchor) and regexp_matches(failure_code, $pattern, 'i'))
+   or (may_hold(failure_reason, $anchor) and regexp_matches(failure_reason, $pattern, 'i'))
+
 -- name: redact_business_events
 update core.business_events
 set properties = redacted(properties, $pattern)
@@ -171,9 +179,6 @@ where may_hold(text, $anchor) and regexp_matches(text, $pattern, 'i')
 
 -- name: delete_contact_scores
 delete from core.contact_scores where contact_id = $contact_id
-
--- name: delete_channel_affinity
-delete from core.channel_affinity where contact_id = $contact_id
 
 -- name: delete_send_hours
 delete from core.send_hours where contact_id = $contact_id

@@ -44,3 +44,7 @@ delete from core.events where event_id in (select event_id from gone)
 insert into touched
 select distinct message_id from core.events
 where load_id = $load_id and match <> 'unmatched' and message_id not in (select message_id from touched)
+
+-- name: forget_models
+-- Models look at what was added. Something may have been taken back: they start anew.
+delete from raw.model_marks

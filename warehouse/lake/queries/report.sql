@@ -74,13 +74,12 @@ from placed group by all order by all
 
 -- name: domains
 -- Where the messages went, as mart.deliverability has it for all sends.
-select f.channel, coalesce(case when f.channel = 'email' then d.email_domain else d.calling_code end, '(unknown)')
-           as domain,
+select f.channel, f.domain,
        count(*) as accepted, count(*) filter (f.is_delivered) as delivered,
        count(*) filter (f.is_bounced or f.is_failed) as bounced, count(*) filter (f.is_complained) as complained
-from core.message_facts f left join core.contact_domains d using (contact_id)
+from core.message_facts f
 where f.send_id = $send_id and f.state = 'accepted'
-group by all order by accepted desc, f.channel, domain limit 25
+group by all order by accepted desc, f.channel, f.domain limit 25
 
 -- name: links
 select url, count(distinct message_id) filter (where verdict = 'human') as people, count(*) as clicks

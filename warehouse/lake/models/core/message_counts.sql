@@ -57,33 +57,46 @@ with brought as (
            case when currencies > 1 then 'XXX' else min(currency) filter (value_micros is not null) end as currency,
            case when currencies <= 1 then coalesce(sum(value_micros), 0)::bigint end as value_micros
     from core.conversions group by message_id
+),
+alike as (
+    -- Most messages are like thousands of others: so few rows are left that counting them costs nothing.
+    select f.send_id, f.variant, f.lane, f.score_band, f.day, f.cost_currency, b.currency as revenue_currency,
+           f.channel, f.state, f.refusal_reason, f.is_delivered, f.is_bounced, f.is_failed, f.is_opened,
+           f.is_human_opened, f.is_clicked, f.is_human_clicked, f.is_unsubscribed, f.is_complained,
+           b.message_id is not null as is_converted, count(*) as messages,
+           sum(coalesce(f.segments, 1)) as segments, sum(f.cost_micros) as cost_micros,
+           sum(b.value_micros) as value_micros
+    from core.message_facts f
+    left join brought b using (message_id)
+    group by all
 )
-select f.send_id, f.campaign_id, f.organisation_id, f.channel, f.variant, f.lane, f.score_band, f.day, f.cost_currency,
-       b.currency as revenue_currency,
-       count(*) as messages,
-       count(*) filter (f.state = 'accepted') as accepted,
-       count(*) filter (f.state = 'refused') as refused,
-       count(*) filter (f.refusal_reason in ('suppressed', 'unwanted', 'capped', 'window')) as refused_by_us,
-       count(*) filter (f.state = 'deferred') as deferred,
-       count(*) filter (f.state = 'cancelled') as cancelled,
-       count(*) filter (f.state = 'unknown') as unknown,
-       count(*) filter (f.state = 'waiting') as waiting,
-       count(*) filter (f.is_delivered) as delivered,
-       count(*) filter (f.is_bounced) as bounced,
-       count(*) filter (f.is_failed) as failed,
-       count(*) filter (f.is_opened) as opened,
-       count(*) filter (f.is_human_opened) as human_opened,
-       count(*) filter (f.is_clicked) as clicked,
-       count(*) filter (f.is_human_clicked) as human_clicked,
-       count(*) filter (f.is_human_opened and f.is_human_clicked) as human_opened_and_clicked,
-       count(*) filter (f.is_unsubscribed) as unsubscribed,
-       count(*) filter (f.is_complained) as complained,
-       count(*) filter (f.is_delivered and b.message_id is not null) as converted,
-       case when b.currency is distinct from 'XXX' then coalesce(sum(b.value_micros), 0)::bigint end as revenue_micros,
-       coalesce(sum(coalesce(f.segments, 1)) filter (f.state = 'accepted'), 0)::bigint as segments,
-       case when f.cost_currency is not null
-            then coalesce(sum(f.cost_micros) filter (f.state = 'accepted'), 0)::bigint end as cost_micros
-from core.message_facts f
-left join brought b using (message_id)
-group by f.send_id, f.campaign_id, f.organisation_id, f.channel, f.variant, f.lane, f.score_band, f.day,
-         f.cost_currency, b.currency
+select a.send_id, n.campaign_id, n.organisation_id, a.channel, a.variant, a.lane, a.score_band, a.day,
+       a.cost_currency, a.revenue_currency,
+       sum(a.messages)::bigint as messages,
+       coalesce(sum(a.messages) filter (a.state = 'accepted'), 0)::bigint as accepted,
+       coalesce(sum(a.messages) filter (a.state = 'refused'), 0)::bigint as refused,
+       coalesce(sum(a.messages) filter (a.refusal_reason in ('suppressed', 'unwanted', 'capped', 'window')), 0)::bigint as refused_by_us,
+       coalesce(sum(a.messages) filter (a.state = 'deferred'), 0)::bigint as deferred,
+       coalesce(sum(a.messages) filter (a.state = 'cancelled'), 0)::bigint as cancelled,
+       coalesce(sum(a.messages) filter (a.state = 'unknown'), 0)::bigint as unknown,
+       coalesce(sum(a.messages) filter (a.state = 'waiting'), 0)::bigint as waiting,
+       coalesce(sum(a.messages) filter (a.is_delivered), 0)::bigint as delivered,
+       coalesce(sum(a.messages) filter (a.is_bounced), 0)::bigint as bounced,
+       coalesce(sum(a.messages) filter (a.is_failed), 0)::bigint as failed,
+       coalesce(sum(a.messages) filter (a.is_opened), 0)::bigint as opened,
+       coalesce(sum(a.messages) filter (a.is_human_opened), 0)::bigint as human_opened,
+       coalesce(sum(a.messages) filter (a.is_clicked), 0)::bigint as clicked,
+       coalesce(sum(a.messages) filter (a.is_human_clicked), 0)::bigint as human_clicked,
+       coalesce(sum(a.messages) filter (a.is_human_opened and a.is_human_clicked), 0)::bigint as human_opened_and_clicked,
+       coalesce(sum(a.messages) filter (a.is_unsubscribed), 0)::bigint as unsubscribed,
+       coalesce(sum(a.messages) filter (a.is_complained), 0)::bigint as complained,
+       coalesce(sum(a.messages) filter (a.is_delivered and a.is_converted), 0)::bigint as converted,
+       case when a.revenue_currency is distinct from 'XXX' then coalesce(sum(a.value_micros), 0)::bigint end
+           as revenue_micros,
+       coalesce(sum(a.segments) filter (a.state = 'accepted'), 0)::bigint as segments,
+       case when a.cost_currency is not null
+            then coalesce(sum(a.cost_micros) filter (a.state = 'accepted'), 0)::bigint end as cost_micros
+from alike a
+join campaign.sends n using (send_id)
+group by a.send_id, n.campaign_id, n.organisation_id, a.channel, a.variant, a.lane, a.score_band, a.day,
+         a.cost_currency, a.revenue_currency

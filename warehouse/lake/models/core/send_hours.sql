@@ -1,6 +1,6 @@
 /* ---
 description: At which hours of their own day contacts read, fading with time. Feeds the next plan.
-grain: one contact and hour of the day in which it ever opened or clicked
+grain: one contact that is not erased and hour of the day in which it ever first read a message
 key: [contact_id, local_hour]
 group: engagement
 owner: team:analysts
@@ -11,14 +11,13 @@ columns:
   local_hour:
     type: tinyint
     unit: hour
-    description: 0 to 23 by the contact's clock; by UTC where its time zone is not known.
+    description: 0 to 23 by the clock the contact had when the message was planned; by UTC where its time zone was not known.
     tests: [not_null]
   weight:
     type: double
     unit: messages
     description: >-
-      Messages a person opened or clicked in that hour, each counted once for each such hour and halved for every 90
-      days since.
+      Messages that a person first opened or clicked in that hour, each counted once and halved for every 90 days since.
     tests: [not_null]
   computed_at: {type: timestamptz, description: When the row was computed., tests: [not_null]}
 checks:
@@ -28,37 +27,31 @@ checks:
 
 -- name: changed
 -- Days count: with a new one everybody is computed again.
-select contact_id from core.events where coalesce(load_id, 0) > $after and kind in ('opened', 'clicked')
-union
-select contact_id from core.contacts where updated_at > $since
+select contact_id from core.message_status where load_id > $after and contact_id is not null
 union
 select contact_id from core.send_hours where computed_at < time_bucket(interval 1 day, $now::timestamptz)
 
 -- name: model
--- Clocks differ by multiples of a quarter of an hour: one conversion for each quarter and zone serves all events of it.
+-- Clocks differ by multiples of a quarter of an hour: one conversion for each quarter and zone serves all who read then.
 with read as (
-    select distinct contact_id, message_id, epoch(occurred_at)::bigint // 900 as quarter
-    from core.events semi join changed using (contact_id)
-    where kind in ('opened', 'clicked') and verdict = 'human'
-),
-placed as (
-    select r.contact_id, r.message_id, r.quarter, c.time_zone
-    from read r join core.contacts c using (contact_id)
+    select contact_id, time_zone, epoch(least(first_human_opened_at, first_human_clicked_at))::bigint // 900 as quarter
+    from core.message_status
+    semi join changed using (contact_id)
+    anti join (select contact_id from core.contacts where is_erased) erased using (contact_id)
+    where human_opens > 0 or human_clicks > 0
 ),
 clocks as (
     -- A zone that DuckDB does not know would fail the whole model.
-    select q.quarter, q.time_zone, timezone(coalesce(z.name, 'UTC'), to_timestamp(q.quarter * 900)) as local_time
-    from (select distinct quarter, time_zone from placed) q
+    select q.quarter, q.time_zone,
+           hour(timezone(coalesce(z.name, 'UTC'), to_timestamp(q.quarter * 900)))::tinyint as local_hour,
+           greatest(0, epoch($now::timestamptz)::bigint // 86400 - q.quarter // 96) as days_ago
+    from (select distinct quarter, time_zone from read) q
     left join (select distinct name from pg_timezone_names()) z on z.name = q.time_zone
-),
-engaged as (
-    select distinct p.contact_id, p.message_id, date_trunc('hour', k.local_time) as local_hour_began,
-           greatest(0, epoch($now::timestamptz)::bigint // 86400 - p.quarter // 96) as days_ago
-    from placed p join clocks k on k.quarter = p.quarter and k.time_zone is not distinct from p.time_zone
 )
-select contact_id, hour(local_hour_began)::tinyint as local_hour,
+select r.contact_id, k.local_hour,
        -- Rounded, so that the order of a sum decides no tie.
-       round(sum(power(0.5, days_ago / 90.0)), 6) as weight,
+       round(sum(power(0.5, k.days_ago / 90.0)), 6) as weight,
        $now::timestamptz as computed_at
-from engaged
-group by contact_id, hour(local_hour_began)
+from read r
+join clocks k on k.quarter = r.quarter and k.time_zone is not distinct from r.time_zone
+group by r.contact_id, k.local_hour

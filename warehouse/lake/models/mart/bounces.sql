@@ -4,6 +4,7 @@ grain: one organisation, channel, domain, bounce class and code
 key: [organisation_id, channel, domain, bounce_class, code]
 group: deliverability
 owner: team:analysts
+incremental: organisation_id
 freshness_hours: 26
 chart: {name: bounces_by_class, of: sum(messages), by: bounce_class}
 figures:
@@ -16,6 +17,12 @@ columns:
   code: {type: varchar, description: "SMTP status (RFC 3463), SMTP reply or Twilio error as the provider told it; empty where it told none.", tests: [not_null]}
   messages: {type: bigint, unit: messages, description: "Messages that bounced or failed in the end, each by what was told last.", tests: [not_null]}
 --- */
+
+-- name: changed
+select organisation_id from core.message_status
+where load_id > $after and (bounced_at is not null or failed_at is not null)
+
+-- name: model
 -- A code's class is that of its longest known beginning; only a code that says nothing leaves it to words.
 with of_code (beginning, bounce_class) as (
     values ('4', 'transient'), ('421', 'transient'), ('45', 'transient'),
@@ -37,27 +44,15 @@ of_word (words, bounce_class) as (
     values ('bounced address', 'invalid'), ('invalid', 'invalid'), ('unsubscribed address', 'blocked'),
            ('spam reporting address', 'blocked'), ('spam content', 'spam'), ('recipient list over package quota', 'blocked')
 ),
-lost as (
-    select message_id, organisation_id, channel, contact_id from core.message_facts where is_bounced or is_failed
-),
-last_told as (
-    select message_id, max({moment: occurred_at, kind: kind, code: code, words: lower(trim(reason))}) as told
-    from core.events
-    semi join lost using (message_id)
-    where kind in ('bounced', 'failed', 'rejected', 'blocked')
-    group by message_id
-),
 by_code as (
-    select l.organisation_id, l.channel,
-           coalesce(case when l.channel = 'email' then d.email_domain else d.calling_code end, '(unknown)') as domain,
-           coalesce(t.told.code, '') as code, t.told.kind as kind,
-           contains(t.told.words, 'spam') and t.told.kind <> 'rejected' as is_called_spam,
+    select f.organisation_id, f.channel, f.domain, coalesce(f.failure_code, '') as code, f.failure_kind as kind,
+           contains(lower(f.failure_reason), 'spam') and f.failure_kind <> 'rejected' as is_called_spam,
            -- Other reasons are free text: hardly two alike.
            w.bounce_class as class_of_words, count(*) as messages
-    from lost l
-    left join last_told t using (message_id)
-    left join of_word w on w.words = t.told.words
-    left join core.contact_domains d on d.contact_id = l.contact_id
+    from core.message_facts f
+    semi join changed using (organisation_id)
+    left join of_word w on w.words = lower(trim(f.failure_reason))
+    where f.is_bounced or f.is_failed
     group by all
 ),
 codes as (

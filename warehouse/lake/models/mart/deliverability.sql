@@ -34,8 +34,7 @@ columns:
 --- */
 -- Providers tell whole seconds, and their clocks are not ours: nothing is delivered before it is accepted.
 with counted as (
-    select f.organisation_id, f.channel,
-           coalesce(case when f.channel = 'email' then d.email_domain else d.calling_code end, '(unknown)') as domain,
+    select f.organisation_id, f.channel, f.domain,
            count(*) as accepted,
            count(*) filter (f.is_delivered) as delivered,
            count(*) filter (f.was_deferred) as deferred_once,
@@ -47,7 +46,6 @@ with counted as (
            quantile_cont(greatest(0, epoch(f.delivered_at) - epoch(f.accepted_at)), [0.5, 0.95])
                filter (f.is_delivered and f.delivered_at is not null and f.accepted_at is not null) as seconds
     from core.message_facts f
-    left join core.contact_domains d using (contact_id)
     where f.state = 'accepted'
     group by all
 )
