@@ -36,7 +36,9 @@ def comparison_sql(condition: Comparison, parameters: Scope) -> str:
 def list_sql(condition: OnList, parameters: Scope) -> str:
     """Whether a contact is on a list; never null."""
     name = f"{parameters.add(condition.list)}::varchar"
-    return f"coalesce({named_queries(QUERIES)['on_list'].format(name=name)}, false)"
+    queries = named_queries(QUERIES)
+    may_hold = queries["may_hold"].format(value=name)
+    return f"coalesce({queries['on_list'].format(name=name, may_hold=may_hold)}, false)"
 
 
 def _positive(condition: Comparison, parameters: Scope) -> str:
@@ -60,7 +62,15 @@ def _positive(condition: Comparison, parameters: Scope) -> str:
             element = f"json_contains(json_extract(attributes, {column.path}), to_json({names[0]}))"
             is_list = f"json_type(attributes, {column.path}) = 'ARRAY'"
             return f"case when {is_list} then {element} else contains({typed}, {names[0]}) end"
-    return f"{typed} {_SIGNS[condition.op]} {names[0]}"
+    compared = f"{typed} {_SIGNS[condition.op]} {names[0]}"
+    if column.path is not None and _stands_as_it_is(condition, values[0]):
+        return f"({named_queries(QUERIES)['may_hold'].format(value=names[0])} and {compared})"
+    return compared
+
+
+def _stands_as_it_is(condition: Comparison, value: Scalar) -> bool:
+    """Whether JSON that holds the value has it word by word or has a backslash: so it is of words, not of numbers."""
+    return condition.op in {Operator.EQ, Operator.NE} and isinstance(value, str) and value[:1].isalpha()
 
 
 def _field(name: str, parameters: Scope) -> _Field:

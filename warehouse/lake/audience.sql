@@ -52,10 +52,13 @@ where organisation_id = $organisation;
 -- To be met by ids whose organisation is known already.
 select contact_id from core.contacts where {conditions};
 
--- name: on_list
--- The name is looked for first as it stands, which it does wherever JSON has no backslash: reading the JSON of every
+-- name: may_hold
+-- The word is looked for first as it stands, which it does wherever JSON has no backslash: reading the JSON of every
 -- contact takes many times as long.
-(contains(attributes, {name}) or contains(attributes, '\')) and case
+(contains(attributes, {value}) or contains(attributes, '\'));
+
+-- name: on_list
+{may_hold} and case
     when json_type(attributes, '$.tags') = 'ARRAY'
     then list_contains(json_extract_string(attributes, '$.tags[*]'), {name})
     else list_contains(list_transform(string_split(attributes ->> '$.tags', ','), lambda tag: trim(tag)), {name})

@@ -94,6 +94,26 @@ def test_a_comparison_finds_contacts_of_its_organisation_only(lake, field, op, v
     assert selected(lake, {"field": field, "op": op, "value": value}) == expected
 
 
+words = st.text(min_size=1, max_size=8).filter(lambda text: text[0].isalpha() and "\x00" not in text)
+
+
+@given(word=words, is_ascii=st.booleans())
+def test_a_word_is_found_however_json_writes_it(lake, word, is_ascii):
+    written = json.dumps({"home": {"city": word}}, ensure_ascii=is_ascii)
+    lake.execute(
+        "insert into core.contacts by name select 'eve' as contact_id, 'ours' as organisation_id, $1 as attributes, "
+        "false as is_erased",
+        [written],
+    )
+    try:
+        found = selected(lake, {"field": "home.city", "op": "eq", "value": word})
+        others = selected(lake, {"field": "home.city", "op": "ne", "value": word})
+    finally:
+        lake.execute("delete from core.contacts where contact_id = 'eve'")
+    assert "eve" in found
+    assert sorted(found + others) == ["ada", "bob", "cat", "dan", "eve"]
+
+
 def test_everyone_is_every_contact_that_is_not_erased(lake):
     assert selected(lake, {"everyone": True}) == ["ada", "bob", "cat", "dan"]
 
