@@ -52,6 +52,11 @@ select 'offer' as send_id, 1 as generation, md5('m' || n) as message_id, md5('c'
        'email' as channel, 'email:sendgrid' as lane, '' as variant, 0.0 as score, $start as due_at, $start as planned_at
 from range($messages) numbers (n)
 """
+SENDS = """
+insert into campaign.sends by name
+select 'offer' as send_id, 'offer' as campaign_id, 1 as version, 'club' as organisation_id,
+       'marketing' as message_class, $start as due_at
+"""
 OUTCOMES = """
 insert into core.outcomes by name
 select n // 1000 as outcome_id, n // 1000 as batch_id, 'offer' as send_id, md5('m' || n) as message_id,
@@ -144,6 +149,7 @@ def prepare(home: Path, events: int, webhooks: int) -> None:
             copy.write_row(("sendgrid", "events", orjson.dumps([told(chance, n) for n in numbers])))
     messages = max(1, events // 2)
     with stores.lake.writer() as writer:
+        writer.cursor.execute(SENDS, {"start": START})
         for statement in (MESSAGES, OUTCOMES):
             writer.cursor.execute(statement, {"messages": messages, "start": START})
     for first in range(0, events, PART):

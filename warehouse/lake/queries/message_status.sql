@@ -73,9 +73,7 @@ with ranks (status, status_rank) as (
            count(*) filter (s.status = 'clicked' and verdict = 'human') as human_clicks,
            max({{moment: occurred_at, kind: e.kind, code: code, reason: reason}})
                filter (s.status in ('bounced', 'failed')) as loss,
-           max(occurred_at) as last_event_at,
-           max(send_id) as send_id, max(contact_id) as contact_id, max(channel) as channel,
-           max(organisation_id) as organisation_id
+           max(occurred_at) as last_event_at
     from core.events e
     semi join touched using (message_id)
     left join of_event s on s.kind = e.kind
@@ -94,12 +92,21 @@ with ranks (status, status_rank) as (
     left join of_outcome s on s.outcome = o.status
     left join ranks r on r.status = s.status
     group by message_id
-), planned as (
+), planned as materialized (
     from ({planned}) semi join touched using (message_id)
+), foreign_ones as (
+    -- Without a plan of a known send, only events tell whose they are: few, and mostly none.
+    select message_id, max(send_id) as send_id, max(contact_id) as contact_id, max(channel) as channel,
+           max(organisation_id) as organisation_id
+    from core.events semi join (
+        from touched anti join (from planned semi join campaign.sends using (send_id)) using (message_id)
+    ) using (message_id)
+    where match is distinct from 'unmatched'
+    group by message_id
 )
-select message_id, coalesce(m.send_id, a.send_id, t.send_id) as send_id, n.campaign_id,
-       coalesce(m.contact_id, t.contact_id) as contact_id, coalesce(m.channel, t.channel) as channel,
-       coalesce(n.organisation_id, t.organisation_id) as organisation_id,
+select c.message_id, coalesce(m.send_id, a.send_id, f.send_id) as send_id, n.campaign_id,
+       coalesce(m.contact_id, f.contact_id) as contact_id, coalesce(m.channel, f.channel) as channel,
+       coalesce(n.organisation_id, f.organisation_id) as organisation_id,
        m.variant, coalesce(m.channel || ':' || a.provider, m.lane) as lane, m.score_band, m.segments, m.cost_micros,
        m.cost_currency, m.domain, m.time_zone,
        r.status, r.status_rank,
@@ -115,8 +122,11 @@ select message_id, coalesce(m.send_id, a.send_id, t.send_id) as send_id, n.campa
        coalesce(t.opens, 0) as opens, coalesce(t.human_opens, 0) as human_opens, coalesce(t.clicks, 0) as clicks,
        coalesce(t.human_clicks, 0) as human_clicks, t.last_event_at, $now::timestamptz as updated_at,
        $load_id as load_id
-from told t
-full join answered a using (message_id)
-full join planned m using (message_id)
-left join campaign.sends n on n.send_id = coalesce(m.send_id, a.send_id, t.send_id)
+from touched c
+left join told t using (message_id)
+left join answered a using (message_id)
+left join planned m using (message_id)
+left join foreign_ones f using (message_id)
+left join campaign.sends n on n.send_id = coalesce(m.send_id, a.send_id, f.send_id)
 join ranks r on r.status_rank = coalesce(greatest(t.status_rank, a.status_rank), 0)
+where coalesce(t.message_id, a.message_id, m.message_id) is not null
