@@ -15,6 +15,7 @@ from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 
 _QUERIES = "lake/queries/message_status.sql"
+_MESSAGES_AT_ONCE = 2_000_000
 
 
 def refresh_message_status(stores: Stores) -> int:
@@ -47,12 +48,17 @@ def rebuild_message_status(stores: Stores) -> int:
 def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime, load_id: int) -> None:
     """Replace the rows of the messages in the temporary table `touched`, in the open transaction.
 
-    They get `load_id`: what is made of them looks at the messages computed since.
+    They get `load_id`: what is made of them looks at the messages computed since. Some at a time, so that memory stays
+    flat however many there are.
     """
     sql = named_queries(_QUERIES)
     cursor.execute(sql["remove_touched"])
-    cursor.execute(sql["add_touched"].format(planned=sql["planned"]), {"now": now, "load_id": load_id})
-    cursor.execute("drop table touched")
+    parts = 1 + _count_touched(cursor) // _MESSAGES_AT_ONCE
+    add_part = sql["add_part"].format(planned=sql["planned"])
+    for part in range(parts):
+        cursor.execute(sql["take_part"], {"part": part, "parts": parts})
+        cursor.execute(add_part, {"now": now, "load_id": load_id})
+    cursor.execute("drop table touched; drop table part_of_touched")
 
 
 def _has_rows_from_before(cursor: duckdb.DuckDBPyConnection) -> bool:
@@ -66,5 +72,9 @@ def _touch(writer: LakeWriter, events: int, outcomes: int) -> int:
     marks = {"events": events, "outcomes": outcomes}
     conditions = {name: since(mark, name) for name, mark in marks.items()}
     writer.cursor.execute(sql.format(**conditions, plans=outcomes == NOTHING_YET), marks)
-    row = writer.cursor.execute("select count(*) from touched").fetchone()
+    return _count_touched(writer.cursor)
+
+
+def _count_touched(cursor: duckdb.DuckDBPyConnection) -> int:
+    row = cursor.execute("select count(*) from touched").fetchone()
     return int(row[0]) if row else 0

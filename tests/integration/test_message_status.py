@@ -305,3 +305,19 @@ def test_rows_from_before_the_plan_was_part_of_them_are_computed_anew(stores):
         ("m2", "planned", "waiting", "email:sendgrid", "(unknown)"),
     ]
     assert refresh_message_status(stores) == 0
+
+
+def test_part_by_part_gives_the_same_rows(stores, monkeypatch):
+    names = [f"m{number}" for number in range(9)]
+    plan(stores, *names[:6])
+    add(
+        stores,
+        [event(name, "delivered", 1) for name in names],
+        [outcome(name, "accepted", 0) for name in names],
+    )
+    assert refresh_message_status(stores) == 9
+    whole = statuses(stores, STEPS)
+    monkeypatch.setattr("comms_pipeline.loader.message_status._MESSAGES_AT_ONCE", 2)
+    assert rebuild_message_status(stores) == 9
+    assert statuses(stores, STEPS) == whole
+    assert len(whole) == 9

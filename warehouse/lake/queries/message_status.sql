@@ -1,4 +1,4 @@
--- core.message_status: for the messages of the temporary table `touched`, and for those that are planned only.
+-- core.message_status: for the messages of the temporary table `touched`, part by part, and for those that are planned only.
 
 -- name: planned
 -- What the plan says of messages.
@@ -35,7 +35,11 @@ select message_id from campaign.messages where {plans}
 -- name: remove_touched
 delete from core.message_status where message_id in (select message_id from touched)
 
--- name: add_touched
+-- name: take_part
+create or replace temp table part_of_touched as
+from touched where hash(message_id) % $parts::ubigint = $part
+
+-- name: add_part
 -- The furthest step is the status, whatever the order in which steps were told. Engagement comes after delivery, and
 -- what went wrong in the end after what looked well before it: a mailbox may take a message and bounce it later.
 insert into core.message_status by name
@@ -75,7 +79,7 @@ with ranks (status, status_rank) as (
                filter (s.status in ('bounced', 'failed')) as loss,
            max(occurred_at) as last_event_at
     from core.events e
-    semi join touched using (message_id)
+    semi join part_of_touched using (message_id)
     left join of_event s on s.kind = e.kind
     left join ranks r on r.status = s.status
     where match is distinct from 'unmatched'
@@ -88,18 +92,18 @@ with ranks (status, status_rank) as (
            -- One structure: each field apart would take the last answer that has it.
            arg_max({{status: o.status, reason: o.reason}}, outcome_id) filter (o.status <> 'accepted') as refused
     from core.outcomes o
-    semi join touched using (message_id)
+    semi join part_of_touched using (message_id)
     left join of_outcome s on s.outcome = o.status
     left join ranks r on r.status = s.status
     group by message_id
 ), planned as materialized (
-    from ({planned}) semi join touched using (message_id)
+    from ({planned}) semi join part_of_touched using (message_id)
 ), foreign_ones as (
     -- Without a plan of a known send, only events tell whose they are: few, and mostly none.
     select message_id, max(send_id) as send_id, max(contact_id) as contact_id, max(channel) as channel,
            max(organisation_id) as organisation_id
     from core.events semi join (
-        from touched anti join (from planned semi join campaign.sends using (send_id)) using (message_id)
+        from part_of_touched anti join (from planned semi join campaign.sends using (send_id)) using (message_id)
     ) using (message_id)
     where match is distinct from 'unmatched'
     group by message_id
@@ -122,7 +126,7 @@ select c.message_id, coalesce(m.send_id, a.send_id, f.send_id) as send_id, n.cam
        coalesce(t.opens, 0) as opens, coalesce(t.human_opens, 0) as human_opens, coalesce(t.clicks, 0) as clicks,
        coalesce(t.human_clicks, 0) as human_clicks, t.last_event_at, $now::timestamptz as updated_at,
        $load_id as load_id
-from touched c
+from part_of_touched c
 left join told t using (message_id)
 left join answered a using (message_id)
 left join planned m using (message_id)
