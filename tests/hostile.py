@@ -2,8 +2,8 @@
 
 Each event is told one to forty times, shuffled with others, under changed ids, in posts of any size, to a web app that
 is killed at random, as is the loader behind it. What happened is known: tables must hold that, row by row, and nothing
-else. `make hostile` runs it (`HOSTILE_EVENTS`, `HOSTILE_SEED`, `HOSTILE_KILLS`); tests/acceptance/test_hostile.py runs
-a short part. No tests.
+else. `make hostile` runs it (`HOSTILE_EVENTS`, `HOSTILE_SEED`, `HOSTILE_KILLS`); a short part of it is in
+tests/acceptance/test_hostile_network.py. No tests.
 """
 
 import asyncio
