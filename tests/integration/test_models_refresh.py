@@ -340,3 +340,31 @@ def test_a_lake_from_before_gets_the_columns_of_now(stores: Stores) -> None:
 
 def columns(cursor: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     return [row[0] for row in cursor.execute(f"describe {table}").fetchall()]
+
+
+def test_messages_that_stand_twice_or_without_what_marts_count_are_found(lake: Stores) -> None:
+    found(lake)
+    for contact in "abcd":
+        plan(lake, "s1", contact, "email", "allowed")
+        tell(lake, f"s1-{contact}-email", "opened")
+    refresh_message_status(lake)
+    for table in ("core.contact_scores", "core.message_counts"):
+        refresh(lake, table)
+        assert failing(lake, table) == {}
+    status, scores = "core.message_status", "core.contact_scores"
+    with lake.lake.writer() as writer:
+        writer.cursor.execute(f"insert into {status} from {status} where contact_id = 'a'")
+        writer.cursor.execute(f"update {status} set domain = null where contact_id = 'b'")
+        writer.cursor.execute(f"update {status} set state = 'waiting' where contact_id = 'c'")
+        writer.cursor.execute(
+            f"update {status} set state = 'lost', score_band = 'high' where contact_id = 'd'"
+        )
+        more = "struct_update(email_steps, engaged := {'times': 9, 'last_at': null})"
+        writer.cursor.execute(f"update {scores} set email_steps = {more} where contact_id = 'a'")
+    assert failing(lake, "core.message_counts") == {
+        "messages_once": (("rows found", 1),),
+        "facts_present": (("rows found", 1),),
+        "states_follow_outcomes": (("rows found", 2),),
+        "facts_accepted": (("rows found", 1),),
+    }
+    assert failing(lake, scores) == {"engaged_within_taken": (("rows found", 1),)}

@@ -50,8 +50,9 @@ columns:
     tests: [not_null, {accepted: [new, contacted, hot, warm, cold]}]
   email_steps:
     type: &steps >-
-      struct(taken struct(times integer, last_at timestamptz), accepted struct(times integer, last_at timestamptz), delivered struct(times integer, last_at timestamptz),
-      bounced struct(times integer, last_at timestamptz), failed struct(times integer, last_at timestamptz),
+      struct(taken struct(times integer, last_at timestamptz), accepted struct(times integer, last_at timestamptz),
+      delivered struct(times integer, last_at timestamptz), bounced struct(times integer, last_at timestamptz),
+      failed struct(times integer, last_at timestamptz),
       opened struct(times integer, last_at timestamptz), human_opened struct(times integer, last_at timestamptz),
       clicked struct(times integer, last_at timestamptz), human_clicked struct(times integer, last_at timestamptz),
       engaged struct(times integer, last_at timestamptz), unsubscribed struct(times integer, last_at timestamptz),
@@ -65,6 +66,10 @@ columns:
   scored_on: {type: date, description: The UTC day by which ages were taken., tests: [not_null]}
   computed_at: {type: timestamptz, description: When the row was computed., tests: [not_null]}
 checks:
+  engaged_within_taken: >-
+    select contact_id from core.contact_scores
+    where email_steps.engaged.times > email_steps.taken.times or sms_steps.engaged.times > sms_steps.taken.times
+       or whatsapp_steps.engaged.times > whatsapp_steps.taken.times
   nobody_erased: select s.* from core.contact_scores s join core.contacts c using (contact_id) where c.is_erased
 --- */
 

@@ -43,6 +43,19 @@ columns:
   segments: {type: bigint, unit: segments, description: "Segments of the accepted text messages; one for each message of other channels.", tests: [not_null]}
   cost_micros: {type: bigint, unit: micros, description: "What the accepted ones cost, in the cost currency; null without a price."}
 checks:
+  # Of core.message_facts, which is a view and has no checks of columns.
+  messages_once: select message_id from core.message_facts group by message_id having count(*) > 1
+  states_follow_outcomes: >-
+    select message_id from core.message_facts
+    where state <> 'accepted' and (is_delivered or is_bounced or is_failed)
+  facts_present: >-
+    select message_id from core.message_facts
+    where send_id is null or organisation_id is null or contact_id is null or channel is null or variant is null
+       or score_band is null or domain is null or day is null or state is null
+  facts_accepted: >-
+    select message_id from core.message_facts
+    where state not in ('accepted', 'refused', 'deferred', 'cancelled', 'unknown', 'waiting')
+       or score_band not in ('0.0-0.2', '0.2-0.4', '0.4-0.6', '0.6-0.8', '0.8-1.0')
   states_sum: >-
     select send_id from core.message_counts
     where messages <> accepted + refused + deferred + cancelled + unknown + waiting
