@@ -10,7 +10,7 @@ from datetime import datetime
 
 import duckdb
 
-from comms_pipeline.audience.behaviour import QUERIES, happened
+from comms_pipeline.audience.behaviour import QUERIES, Members, happened
 from comms_pipeline.audience.by_score import holds_without_row, is_decided_by_row, row_sql
 from comms_pipeline.audience.conditions import comparison_sql, list_sql
 from comms_pipeline.audience.references import SavedSegment, parts_of, segments_used
@@ -135,9 +135,9 @@ def condition_sql(condition: Audience, scope: Scope) -> str:
 
 def _has_row_like(condition: Audience, scope: Scope) -> str:
     scores, sql = named_queries(QUERIES)["scores"], row_sql(condition, scope)
-    if holds_without_row(condition, scope):
-        return f"contact_id not in ({scores} and not {sql})"
-    return f"contact_id in ({scores} and {sql})"
+    is_complement = holds_without_row(condition, scope)
+    members = f"{scores} and {'not ' if is_complement else ''}{sql}"
+    return Members(sql=members, is_complement=is_complement).condition
 
 
 def _decided_as_one(condition: AllOf | AnyOf, scope: Scope) -> Iterator[Audience]:

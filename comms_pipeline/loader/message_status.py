@@ -45,20 +45,22 @@ def rebuild_message_status(stores: Stores) -> int:
     return touched
 
 
-def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime, load_id: int) -> None:
-    """Replace the rows of the messages in the temporary table `touched`, in the open transaction.
+def recompute_touched(cursor: duckdb.DuckDBPyConnection, now: datetime, load_id: int) -> int:
+    """Replace the rows of the messages in the temporary table `touched`, in the open transaction; returns how many.
 
     They get `load_id`: what is made of them looks at the messages computed since. Some at a time, so that memory stays
     flat however many there are.
     """
     sql = named_queries(_QUERIES)
     cursor.execute(sql["remove_touched"])
-    parts = 1 + _count_touched(cursor) // _MESSAGES_AT_ONCE
+    touched = _count_touched(cursor)
+    parts = 1 + touched // _MESSAGES_AT_ONCE
     add_part = sql["add_part"].format(planned=sql["planned"])
     for part in range(parts):
         cursor.execute(sql["take_part"], {"part": part, "parts": parts})
         cursor.execute(add_part, {"now": now, "load_id": load_id})
     cursor.execute("drop table touched; drop table part_of_touched")
+    return touched
 
 
 def _has_rows_from_before(cursor: duckdb.DuckDBPyConnection) -> bool:

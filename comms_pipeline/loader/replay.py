@@ -75,15 +75,12 @@ def replay(
         place_fresh(writer, load_id, score)
         cursor.execute(sql["messages_after"], {"load_id": load_id})
         attribute(cursor, "touched")
-        messages = cursor.execute("select count(*) from touched").fetchone()
-        recompute_touched(cursor, stores.now(), load_id)
+        messages = recompute_touched(cursor, stores.now(), load_id)
         move_marks(writer, {Mark.LOADS: load_id, Mark.CORE_EVENTS: load_id}, stores.now())
         cursor.execute(sql["forget_models"])
         cursor.execute("drop table subjects; drop table gone")
         cursor.unregister("replayed_landings")
-    return Replayed(
-        webhooks=len(ids), events=events, rejects=rejects, messages=messages[0] if messages else 0
-    )
+    return Replayed(webhooks=len(ids), events=events, rejects=rejects, messages=messages)
 
 
 def _landing_ids(ledger: psycopg.Connection, window: dict[str, Any]) -> list[int]:

@@ -24,12 +24,14 @@ def models() -> Mapping[str, Model]:
     return in_order(read_folder(warehouse_root() / FOLDER))
 
 
+@cache
 def model_named(table: str) -> Model:
-    """The model of `schema.name`. Raises `NotFound`."""
-    found = models().get(table)
-    if found is None:
-        raise NotFound(f"model {table}", "there is no such model", f"Choose one of: {', '.join(models())}")
-    return found
+    """The model of `schema.name`; reads no other. Raises `NotFound`, `InvalidModel`."""
+    folder = warehouse_root() / FOLDER
+    for path in model_files(folder):
+        if _table(path) == table:
+            return _read(path, _shared(folder))
+    raise NotFound(f"model {table}", "there is no such model", f"Choose one of: {', '.join(models())}")
 
 
 def text_of_all() -> str:
@@ -45,18 +47,23 @@ def model_files(folder: Path) -> list[Path]:
 
 def read_folder(folder: Path) -> list[Model]:
     """The models of `folder`/LAYER/NAME.sql, with the columns of its `columns.yaml`. Raises `InvalidModel`."""
+    shared = _shared(folder)
+    return [_read(path, shared) for path in model_files(folder)]
+
+
+def _shared(folder: Path) -> Mapping[str, object]:
     path = folder / SHARED
     text = path.read_text(encoding="utf-8") if path.exists() else "{}"
-    shared = read_shared_columns(f"warehouse/{FOLDER}/{SHARED}", text)
-    return [
-        read_model(
-            f"{path.parent.name}.{path.stem}",
-            f"warehouse/{FOLDER}/{path.parent.name}/{path.name}",
-            path.read_text(encoding="utf-8"),
-            shared,
-        )
-        for path in model_files(folder)
-    ]
+    return read_shared_columns(f"warehouse/{FOLDER}/{SHARED}", text)
+
+
+def _table(path: Path) -> str:
+    return f"{path.parent.name}.{path.stem}"
+
+
+def _read(path: Path, shared: Mapping[str, object]) -> Model:
+    file = f"warehouse/{FOLDER}/{path.parent.name}/{path.name}"
+    return read_model(_table(path), file, path.read_text(encoding="utf-8"), shared)
 
 
 def in_order(found: Iterable[Model]) -> Mapping[str, Model]:

@@ -23,7 +23,6 @@ from comms_pipeline.sqlfiles import named_queries
 from comms_pipeline.stores import Stores
 
 QUERIES = "lake/queries/planning.sql"
-_SEGMENT_QUERIES = "lake/queries/segments.sql"
 _STEPS = "core.contact_scores"
 
 SQL_SECONDS, SQL_MEGABYTES = 60.0, 2_048
@@ -78,7 +77,7 @@ def compiled(
 
 
 def _is_up_to_date(cursor: duckdb.DuckDBPyConnection, model: str) -> bool:
-    query = named_queries(_SEGMENT_QUERIES)["is_up_to_date"]
+    query = named_queries("lake/queries/models.sql")["is_up_to_date"]
     row = cursor.execute(query, {"model": model, "digest": model_named(model).digest}).fetchone()
     return bool(row and row[0])
 

@@ -55,8 +55,8 @@ with first_of_id as (
     where provider_event_id in (select told_id from left_over) and (load_id <= $after or load_id is null)
       and $after >= 0
 ), known_ids as (
-    select provider, provider_event_id as told_id, message_id, raw_kind from raw.provider_events
-    where provider_event_id in (from ids_again) and provider <> 'comms' and (load_id <= $after or load_id is null)
+    select provider, told_id_of(provider, provider_event_id) as told_id, message_id, raw_kind from raw.provider_events
+    where provider_event_id in (from ids_again) and told_id is not null and (load_id <= $after or load_id is null)
 ), news as (
     select telling from left_over f
     anti join known_ids k on k.provider = f.provider and k.told_id = f.told_id and k.raw_kind = f.raw_kind

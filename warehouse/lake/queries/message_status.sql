@@ -1,4 +1,5 @@
--- core.message_status: for the messages of the temporary table `touched`, part by part, and for those that are planned only.
+-- core.message_status: for the messages of the temporary table `touched`, part by part, and for those that are
+-- planned only.
 
 -- name: planned
 -- What the plan says of messages.

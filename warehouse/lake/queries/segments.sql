@@ -16,11 +16,3 @@ left(contact.email, 1) || '***@' || split_part(contact.email, '@', -1);
 
 -- name: masked_phone
 '***' || right(contact.phone, 2);
-
--- name: is_up_to_date
--- Whether a model was computed as it is defined now ($digest), and since the last load.
-select exists (
-    from raw.model_marks
-    where model = $model and digest = $digest
-      and "after" >= coalesce((select max(last_id) from raw.watermarks where feed = 'loads'), -1)
-);
